@@ -1,0 +1,93 @@
+//! What the sandbox costs, against native code that parses and writes the whole document.
+//!
+//! Each call is what fan-out does: a fresh instance, configured, on a guest thread, and the answer awaited.
+
+use std::hint::black_box;
+use std::time::Duration;
+
+use bytes::Bytes;
+use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use runhook::document::Document;
+use runhook::model::plugin::PluginUse;
+use runhook::plugin::{ChainOutcome, PluginRuntime, RuntimeSettings, WasmRuntime};
+use serde_json::{Value, json};
+use tokio::runtime::Runtime;
+
+const RUNS: usize = 100;
+const RUN_BYTES: usize = 10 * 1024;
+
+fn payload(runs: usize) -> Bytes {
+    let message =
+        |number: usize| json!({"role": "user", "content": format!("message {number}: {}", "words ".repeat(32))});
+    let messages: Vec<Value> = (0..RUN_BYTES / 2 / 240).map(message).collect();
+    let run = |number: usize| {
+        json!({
+            "id": format!("7d0e1101-5a51-4c38-9d5e-{number:012}"), "name": "answer", "run_type": "chain",
+            "status": if number.is_multiple_of(2) { "error" } else { "success" },
+            "start_time": "2026-07-01T09:00:00.000001", "total_tokens": number,
+            "inputs": {"messages": messages}, "outputs": {"messages": messages},
+        })
+    };
+    json!({"rule_id": "r", "runs": (0..runs).map(run).collect::<Vec<_>>()}).to_string().into()
+}
+
+fn chain(plugins: &Value) -> Vec<PluginUse> {
+    serde_json::from_value(plugins.clone()).expect("a chain")
+}
+
+/// Parses everything, replaces `inputs`, writes everything.
+fn redacted_natively(payload: &[u8]) -> Vec<u8> {
+    let mut document: Value = serde_json::from_slice(payload).expect("JSON");
+    for run in document["runs"].as_array_mut().into_iter().flatten() {
+        run["inputs"] = "[redacted]".into();
+    }
+    serde_json::to_vec(&document).expect("JSON")
+}
+
+struct Bench {
+    runtime: Runtime,
+    plugins: WasmRuntime,
+}
+
+impl Bench {
+    fn run(&self, chain: &[PluginUse], payload: &Bytes) -> ChainOutcome {
+        self.runtime.block_on(self.plugins.run(chain, payload.clone()))
+    }
+}
+
+fn sandbox(criterion: &mut Criterion) {
+    let plugins = WasmRuntime::start(RuntimeSettings::default()).expect("a runtime");
+    let bench = Bench { runtime: Runtime::new().expect("a runtime"), plugins };
+    let filter = chain(&json!([{"name": "errors-only"}]));
+    let redact = chain(&json!([{"name": "redact", "config": {"pointers": ["/inputs"]}}]));
+    let (one, hundred) = (payload(1), payload(RUNS));
+    let native = redacted_natively(&hundred);
+    let ChainOutcome::Send(body) = bench.run(&redact, &hundred) else { panic!("redaction fails") };
+    let (sandboxed, native): (Value, Value) =
+        (serde_json::from_slice(&body.bytes).expect("JSON"), serde_json::from_slice(&native).expect("JSON"));
+    assert_eq!(sandboxed, native, "both do the same");
+
+    let mut group = criterion.benchmark_group("plugin");
+    group.measurement_time(Duration::from_secs(5));
+    group.bench_function("fresh instance, one field of one run", |bencher| {
+        bencher.iter(|| black_box(bench.run(&filter, &one)));
+    });
+    group.bench_function("fresh instance, one field of each of 100 runs", |bencher| {
+        bencher.iter(|| black_box(bench.run(&filter, &hundred)));
+    });
+    group.bench_function("host alone: index 100 runs", |bencher| {
+        bencher.iter_batched(|| hundred.clone(), |bytes| black_box(Document::parse(bytes)), BatchSize::SmallInput);
+    });
+    group.finish();
+
+    let mut group = criterion.benchmark_group("redact inputs of 100 runs x 10 KB");
+    group.throughput(Throughput::Bytes(hundred.len() as u64)).measurement_time(Duration::from_secs(5));
+    group.bench_function("in the sandbox", |bencher| bencher.iter(|| black_box(bench.run(&redact, &hundred))));
+    group.bench_function("natively, serde_json::Value", |bencher| {
+        bencher.iter(|| black_box(redacted_natively(&hundred)));
+    });
+    group.finish();
+}
+
+criterion_group!(benches, sandbox);
+criterion_main!(benches);

@@ -1,0 +1,208 @@
+//! The composition root: the only file that names every concrete type. Starts a host, stops it.
+
+use std::fs::{DirBuilder, File};
+use std::net::SocketAddr;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::Context;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::task::JoinHandle;
+use tracing::{info, warn};
+use url::Url;
+
+use crate::api::{self, Api, Listener};
+use crate::blobs::{BlobSettings, Blobs, LocalSettings, SigningKey};
+use crate::clock::{Clock, SystemClock};
+use crate::config::ServeConfig;
+use crate::dispatch::Dispatch;
+use crate::fanout::{self, Fanout};
+use crate::intake::Intake;
+use crate::matching::{self, Matching};
+use crate::model::ids::HostId;
+use crate::model::secret::Secret;
+use crate::outbound::{AddressPolicy, HttpSender};
+use crate::plugin::{PluginRuntime, RuntimeSettings, WasmRuntime};
+use crate::reading::Reading;
+use crate::rulebook::RuleBook;
+use crate::secrets::Keyring;
+use crate::shutdown::{self, ShutdownTrigger};
+use crate::store::Store;
+use crate::store::sqlite::SqliteStore;
+
+/// A running host.
+pub struct Host {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// The doors and fan-out, which stop first: nothing new comes to be sent then.
+    inflow: Stages,
+    /// What sends.
+    outflow: Stages,
+}
+
+/// Parts of the host that stop together.
+struct Stages {
+    trigger: ShutdownTrigger,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Stages {
+    async fn stop(self) -> anyhow::Result<()> {
+        self.trigger.request();
+        for task in self.tasks {
+            task.await.context("a stage of the engine panicked")?;
+        }
+        Ok(())
+    }
+}
+
+impl Host {
+    /// Opens the data directory, takes over what the last host left, and starts to work and to listen.
+    ///
+    /// # Errors
+    /// What is wrong with the data directory, the keys, the plugin directory or the address, in words.
+    pub async fn start(config: ServeConfig) -> anyhow::Result<Self> {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let owner = HostId::generate();
+        let data = &config.data;
+        raise_file_limit();
+        prepare(data)?;
+        let keyring = Arc::new(Keyring::load(data, config.secret_key)?);
+        let url_key = keyring.url_key();
+        let store: Arc<dyn Store> = Arc::new(SqliteStore::open(data, keyring)?);
+        let taken_over = store.end_leases().await?;
+        if taken_over > 0 {
+            info!(deliveries = taken_over, "taking over attempts that nobody saw the end of");
+        }
+        let rulebook = Arc::new(RuleBook::load(store.clone(), clock.clone()).await?);
+        let settings = RuntimeSettings { directory: config.plugins, ..RuntimeSettings::default() };
+        let runtime = tokio::task::spawn_blocking(|| WasmRuntime::start(settings)).await?;
+        let plugins: Arc<dyn PluginRuntime> = Arc::new(runtime?);
+        let sender = Arc::new(HttpSender::new(AddressPolicy::allowing(config.allow_cidr))?);
+        let dispatch = Dispatch::new(store.clone(), rulebook.clone(), sender, clock.clone(), owner);
+        let (fanout, hints) = Fanout::new(fanout::Parts {
+            store: store.clone(),
+            rulebook: rulebook.clone(),
+            plugins: plugins.clone(),
+            dispatch: dispatch.clone(),
+            clock: clock.clone(),
+            owner,
+        });
+        let key = api_key(data)?;
+        let listener = Listener::bind(config.listen, config.tls.as_ref()).await?;
+        let address = listener.address();
+        let public_url = public_url(config.public_url, address, config.tls.is_some())?;
+        let blobs = Blobs::open(config.blobs.unwrap_or_else(|| {
+            let (folder, public_url) = (data.join("blobs"), public_url.clone());
+            BlobSettings::Local(LocalSettings { folder, public_url, signing_key: SigningKey::new(url_key) })
+        }))?;
+        let workspace = store.workspace().await?;
+        let (bytes_max, hinted) = (config.payload_bytes_max, fanout.clone());
+        let intake = Intake::new(store.clone(), rulebook.clone(), clock.clone(), hinted, blobs.clone(), bytes_max);
+        let offered = fanout.clone();
+        let matching = Matching::new(matching::Parts {
+            store: store.clone(),
+            rulebook: rulebook.clone(),
+            offer: Arc::new(move |payload| offered.offer(payload)),
+            blobs: blobs.clone(),
+            clock: clock.clone(),
+            workspace,
+            public_url: public_url.clone(),
+        });
+        let (inflow, no_more_in) = shutdown::channel();
+        let (outflow, no_more_out) = shutdown::channel();
+        let api = Api {
+            reading: Reading::new(store.clone(), blobs.clone()),
+            blobs,
+            matching: matching.clone(),
+            workspace,
+            public_url,
+            store,
+            rulebook: rulebook.clone(),
+            plugins: plugins.clone(),
+            intake,
+            fanout: fanout.clone(),
+            clock,
+            key,
+        };
+        let inflow = Stages {
+            trigger: inflow,
+            tasks: vec![
+                tokio::spawn(api::serve(listener, api, no_more_in.clone())),
+                tokio::spawn({
+                    let no_more_in = no_more_in.clone();
+                    async move { matching.run(no_more_in).await }
+                }),
+                tokio::spawn(async move { fanout.run(hints, no_more_in).await }),
+                tokio::spawn(async move { warm_up(&rulebook, &*plugins).await }),
+            ],
+        };
+        let sending = tokio::spawn(async move { dispatch.run(no_more_out).await });
+        let outflow = Stages { trigger: outflow, tasks: vec![sending] };
+        if !address.ip().is_loopback() && config.tls.is_none() {
+            warn!(
+                "listening beyond loopback in clear: secrets and payloads can be read on the way; use --tls-cert and --tls-key"
+            );
+        }
+        info!(%address, "listening");
+        Ok(Self { address, inflow, outflow })
+    }
+
+    /// Stops accepting, finishes what is under way within the grace period, and returns.
+    ///
+    /// # Errors
+    /// When a stage panicked.
+    pub async fn stop(self) -> anyhow::Result<()> {
+        self.inflow.stop().await?;
+        self.outflow.stop().await
+    }
+}
+
+/// What links begin with: as configured, else where the host listens.
+fn public_url(configured: Option<Url>, address: SocketAddr, has_tls: bool) -> anyhow::Result<Url> {
+    let scheme = if has_tls { "https" } else { "http" };
+    configured.map_or_else(|| Ok(Url::parse(&format!("{scheme}://{address}"))?), Ok)
+}
+
+/// Makes the data directory, for its owner alone, and its name durable.
+fn prepare(data: &Path) -> anyhow::Result<()> {
+    if data.is_dir() {
+        return Ok(());
+    }
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(data);
+    made.and_then(|()| File::open(data.canonicalize()?.parent().unwrap_or(data))?.sync_all())
+        .with_context(|| format!("cannot make the data directory {}", data.display()))
+}
+
+/// Connections, attempts and bodies hold file descriptors: the usual soft limit of 1024 is below what the host's own
+/// bounds allow.
+fn raise_file_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
+        warn!(%error, "cannot raise the limit of open files");
+    }
+}
+
+/// The log names the file, never the key.
+fn api_key(data: &Path) -> anyhow::Result<Secret> {
+    let path = data.join(api::KEY_FILE);
+    let is_first_start = !path.exists();
+    let key = api::load_or_make(data)?;
+    if is_first_start {
+        info!(file = %path.display(), "made an API key");
+    }
+    Ok(key)
+}
+
+/// Has the rules' plugins compiled before their first payload comes, and says which could not serve it.
+async fn warm_up(rulebook: &RuleBook, plugins: &dyn PluginRuntime) {
+    let snapshot = rulebook.snapshot();
+    let webhooks = snapshot.rules().iter().flat_map(|rule| rule.webhooks.iter());
+    let chains: Vec<_> = webhooks.flat_map(|webhook| webhook.plugins.clone()).collect();
+    for plugin in chains {
+        if let Err(failure) = plugins.check(&plugin).await {
+            warn!(%failure, "a rule names a plugin that cannot serve it");
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! `runhook serve`: the host, until it is told to stop.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use anyhow::Context;
+use clap::{Args, ValueEnum};
+use ipnet::IpNet;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing::info;
+use url::Url;
+
+use crate::api::TlsFiles;
+use crate::app::Host;
+use crate::blobs::{BlobSettings, S3Credentials, S3Settings};
+use crate::config::{DEFAULT_DATA, DEFAULT_LISTEN, Environment, ServeConfig};
+use crate::limits;
+use crate::telemetry::{self, LogFormat};
+
+/// Run the host: the relay door, the plugins and the delivery
+#[derive(Args, Debug)]
+pub(super) struct ServeArgs {
+    /// Directory for everything that is kept; made where there is none
+    #[arg(long, value_name = "DIR", default_value = DEFAULT_DATA)]
+    data: PathBuf,
+    /// Directory whose .wasm files are plugins, watched for changes
+    #[arg(long, value_name = "DIR")]
+    plugins: Option<PathBuf>,
+    /// Address to listen on
+    #[arg(long, value_name = "ADDRESS", default_value = DEFAULT_LISTEN)]
+    listen: SocketAddr,
+    /// URL under which people and receivers reach this host; links in payloads begin with it
+    #[arg(long, value_name = "URL", value_parser = parse_public_url)]
+    public_url: Option<Url>,
+    #[command(flatten)]
+    bucket: BucketArgs,
+    /// PEM file with the certificate chain for TLS
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+    /// PEM file with the private key for TLS
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
+    /// Network that webhooks may reach although it is not the public internet; can be repeated
+    #[arg(long, value_name = "CIDR")]
+    allow_cidr: Vec<IpNet>,
+    /// Largest payload after decoding, in MiB
+    #[arg(long, value_name = "MIB", default_value_t = limits::PAYLOAD_BYTES_MAX / MIB, value_parser = parse_mib)]
+    max_payload: usize,
+    /// How log lines look
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    log_format: LogFormatArg,
+}
+
+/// The bucket for large inputs, outputs and attachments; without one they are kept below the data directory.
+#[derive(Args, Debug)]
+struct BucketArgs {
+    /// S3 bucket for large inputs, outputs and attachments; without one they stay below the data directory
+    #[arg(long, value_name = "BUCKET")]
+    s3_bucket: Option<String>,
+    /// URL of an S3-compatible server; AWS without one
+    #[arg(long, value_name = "URL", requires = "s3_bucket")]
+    s3_endpoint: Option<Url>,
+    /// Region of the bucket
+    #[arg(long, value_name = "REGION", default_value = "us-east-1")]
+    s3_region: String,
+    /// What keys in the bucket begin with
+    #[arg(long, value_name = "PREFIX", default_value = "runhook")]
+    s3_prefix: String,
+    /// The server takes the bucket in the path, not in the host's name
+    #[arg(long, requires = "s3_endpoint")]
+    s3_path_style: bool,
+}
+
+/// The endpoint may be http:// where it says so itself.
+fn bucket(arguments: BucketArgs, credentials: Option<S3Credentials>) -> Option<BlobSettings> {
+    let bucket = arguments.s3_bucket?;
+    let allow_http = arguments.s3_endpoint.as_ref().is_some_and(|endpoint| endpoint.scheme() == "http");
+    Some(BlobSettings::S3(S3Settings {
+        bucket,
+        endpoint: arguments.s3_endpoint,
+        region: arguments.s3_region,
+        prefix: arguments.s3_prefix,
+        credentials,
+        allow_http,
+        is_path_style: arguments.s3_path_style,
+    }))
+}
+
+const MIB: usize = 1024 * 1024;
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum LogFormatArg {
+    Text,
+    Json,
+}
+
+fn parse_mib(text: &str) -> Result<usize, String> {
+    let mib = text.parse().ok().filter(|mib| (1..=1024).contains(mib));
+    mib.ok_or_else(|| format!("`{text}` is no size in MiB from 1 to 1024"))
+}
+
+fn parse_public_url(text: &str) -> Result<Url, String> {
+    let url = Url::parse(text).map_err(|error| format!("`{text}` is no URL: {error}"))?;
+    let is_plain = matches!(url.scheme(), "http" | "https") && url.query().is_none() && url.fragment().is_none();
+    if is_plain { Ok(url) } else { Err(format!("`{text}` has to begin with http:// or https://, without a query")) }
+}
+
+pub(super) async fn run(arguments: ServeArgs, environment: Environment) -> anyhow::Result<()> {
+    let format = match arguments.log_format {
+        LogFormatArg::Text => LogFormat::Text,
+        LogFormatArg::Json => LogFormat::Json,
+    };
+    telemetry::start(format, environment.log_filter.as_deref().unwrap_or(telemetry::DEFAULT_FILTER))?;
+    let tls = arguments.tls_cert.zip(arguments.tls_key).map(|(cert, key)| TlsFiles { cert, key });
+    let config = ServeConfig {
+        data: arguments.data,
+        plugins: arguments.plugins,
+        listen: arguments.listen,
+        public_url: arguments.public_url,
+        blobs: bucket(arguments.bucket, environment.s3_credentials),
+        tls,
+        allow_cidr: arguments.allow_cidr,
+        payload_bytes_max: arguments.max_payload * MIB,
+        secret_key: environment.secret_key,
+    };
+    let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
+    let host = Host::start(config).await?;
+    tokio::select! {
+        stopped = tokio::signal::ctrl_c() => stopped.context("cannot wait for Ctrl-C")?,
+        _ = terminate.recv() => {}
+    }
+    info!("stopping");
+    host.stop().await
+}

@@ -1,0 +1,87 @@
+//! What the host and the commands are told from outside: arguments become values, and the environment is read here.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use ipnet::IpNet;
+use url::Url;
+
+use crate::api::TlsFiles;
+use crate::blobs::{BlobSettings, S3Credentials};
+use crate::model::secret::Secret;
+
+/// Where a host listens, and where a command looks for one.
+pub const DEFAULT_LISTEN: &str = "127.0.0.1:8484";
+
+/// Where data is kept unless told otherwise.
+pub const DEFAULT_DATA: &str = "./data";
+
+/// How a host runs.
+#[derive(Clone, Debug)]
+pub struct ServeConfig {
+    /// The data directory; made where there is none.
+    pub data: PathBuf,
+    /// The plugin directory, where there is one.
+    pub plugins: Option<PathBuf>,
+    /// Where to listen; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// What links to this host begin with; else where it listens.
+    pub public_url: Option<Url>,
+    /// Where blobs are; else in a folder of the data directory.
+    pub blobs: Option<BlobSettings>,
+    /// TLS on the listener.
+    pub tls: Option<TlsFiles>,
+    /// Networks that the address policy opens.
+    pub allow_cidr: Vec<IpNet>,
+    /// Largest payload, decoded, in bytes.
+    pub payload_bytes_max: usize,
+    /// The sealing key from the environment; else it is a file of the data directory.
+    pub secret_key: Option<Secret>,
+}
+
+/// The environment's part. Secrets come this way: arguments show in the process list.
+#[derive(Clone, Debug, Default)]
+pub struct Environment {
+    /// `RUNHOOK_API_KEY`
+    pub api_key: Option<Secret>,
+    /// `RUNHOOK_SECRET_KEY`
+    pub secret_key: Option<Secret>,
+    /// `RUNHOOK_SERVER`
+    pub server: Option<String>,
+    /// `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`
+    pub s3_credentials: Option<S3Credentials>,
+    /// `RUST_LOG`
+    pub log_filter: Option<String>,
+}
+
+impl Environment {
+    /// Reads the process's environment: space around a value, like the line's end of a file, is not part of it. An empty
+    /// variable is none.
+    pub fn read() -> Self {
+        let variable = |name: &str| std::env::var(name).ok().and_then(|value| trimmed(&value));
+        let s3_credentials = variable("AWS_ACCESS_KEY_ID").zip(variable("AWS_SECRET_ACCESS_KEY"));
+        Self {
+            s3_credentials: s3_credentials
+                .map(|(access_key_id, secret)| S3Credentials { access_key_id, secret_access_key: Secret::new(secret) }),
+            api_key: variable("RUNHOOK_API_KEY").map(Secret::new),
+            secret_key: variable("RUNHOOK_SECRET_KEY").map(Secret::new),
+            server: variable("RUNHOOK_SERVER"),
+            log_filter: variable("RUST_LOG"),
+        }
+    }
+}
+
+fn trimmed(value: &str) -> Option<String> {
+    Some(value.trim()).filter(|value| !value.is_empty()).map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_comes_without_the_space_around_it() {
+        assert_eq!(trimmed(" rh_key\r\n"), Some("rh_key".to_owned()));
+        assert_eq!(trimmed(" \n"), None);
+    }
+}

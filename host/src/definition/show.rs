@@ -1,0 +1,47 @@
+//! A rule as answers show it: LangSmith's shape with our additions, secrets masked. What is shown can be sent back.
+
+use serde_json::{Map, Value, json};
+
+use crate::model::rule::{Rule, Webhook};
+use crate::model::secret::MASK;
+
+/// The rule without a secret.
+pub fn show(rule: &Rule) -> Value {
+    let source = rule.source.as_ref();
+    json!({
+        "id": rule.id,
+        "display_name": rule.display_name,
+        "is_enabled": rule.is_enabled,
+        "sampling_rate": rule.sampling_rate,
+        "session_id": source.map(|source| source.project.id),
+        "session_name": source.map(|source| &source.project.name),
+        "filter": source.and_then(|source| source.filter.as_deref()),
+        "trace_filter": source.and_then(|source| source.trace_filter.as_deref()),
+        "tree_filter": source.and_then(|source| source.tree_filter.as_deref()),
+        "window_seconds": source.map(|source| source.window_seconds),
+        "backfill_from": source.and_then(|source| source.backfill_from),
+        "include_extended_stats": source.is_some_and(|source| source.include_extended_stats),
+        "relay_secret": rule.relay_secret.as_ref().map(|_| MASK),
+        "relay_path": relay_path(rule),
+        "webhooks": rule.webhooks.iter().map(webhook).collect::<Vec<_>>(),
+        "created_at": rule.created_at,
+        "updated_at": rule.updated_at,
+    })
+}
+
+/// Where the rule's payloads arrive; `?secret=` has to be added. None where no secret opens the door.
+pub(super) fn relay_path(rule: &Rule) -> Option<String> {
+    rule.relay_secret.as_ref().map(|_| format!("/relay/{}", rule.id))
+}
+
+fn webhook(webhook: &Webhook) -> Value {
+    let headers: Map<String, Value> =
+        webhook.endpoint.headers.keys().map(|name| (name.clone(), Value::from(MASK))).collect();
+    json!({
+        "id": webhook.id,
+        "url": webhook.endpoint.url.to_string(),
+        "headers": headers,
+        "profile": webhook.endpoint.profile,
+        "plugins": webhook.plugins,
+    })
+}

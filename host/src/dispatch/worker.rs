@@ -1,0 +1,122 @@
+//! One attempt: build the request, send it, name the outcome, record it under the claim's fence.
+
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+use tracing::{debug, error, warn};
+
+use crate::clock::after;
+use crate::dispatch::classify::classify;
+use crate::dispatch::{Stage, retry};
+use crate::limits;
+use crate::model::Timestamp;
+use crate::model::attempt::Attempt;
+use crate::model::delivery::{Claim, Next};
+use crate::model::endpoint::{Endpoint, HOST_HEADERS};
+use crate::outbound::{Exchange, Request};
+
+const USER_AGENT: &str = concat!("runhook/", env!("CARGO_PKG_VERSION"));
+
+/// How long after a refused write the outcome is offered to the store again.
+const RECORD_AGAIN: Duration = Duration::from_millis(200);
+
+impl Stage {
+    /// Makes the claimed attempt and records it. A webhook that is gone means that its delivery was cancelled.
+    pub(super) async fn deliver(&self, claim: Claim) {
+        let snapshot = self.rulebook.snapshot();
+        let Some(webhook) = snapshot.webhook(&claim.endpoint) else { return };
+        let started_at = self.clock.now();
+        if after(started_at, limits::ATTEMPT_DURATION_MAX) > claim.lease_until {
+            warn!(delivery = %claim.delivery, "too little of the lease is left for an attempt; it will be claimed again");
+            return;
+        }
+        let exchange = self.sender.send(request(&webhook.endpoint, &claim, started_at)).await;
+        let attempt = attempt_of(&claim, started_at, &exchange);
+        let counted = claim.attempt.saturating_sub(claim.uncounted);
+        let profile = webhook.endpoint.profile;
+        let next = retry::next(profile, attempt.outcome, counted, self.clock.now(), self.clock.random());
+        debug!(delivery = %claim.delivery, attempt = attempt.number, outcome = %attempt.outcome, "attempted");
+        self.record(&claim, attempt, next).await;
+    }
+
+    /// Writes the outcome; a store that is in trouble is asked again until the lease nears its end.
+    async fn record(&self, claim: &Claim, attempt: Attempt, next: Next) {
+        loop {
+            match self.store.complete(claim, attempt.clone(), next).await {
+                Ok(true) => break,
+                Ok(false) => {
+                    warn!(delivery = %claim.delivery, attempt = attempt.number, "the claim was taken over or cancelled");
+                    break;
+                }
+                Err(error) if after(self.clock.now(), RECORD_AGAIN) < claim.lease_until => {
+                    warn!(delivery = %claim.delivery, %error, "cannot record an outcome; trying again");
+                    self.clock.sleep_until(after(self.clock.now(), RECORD_AGAIN)).await;
+                }
+                Err(error) => {
+                    error!(delivery = %claim.delivery, %error, "cannot record an outcome; it will count as interrupted");
+                    break;
+                }
+            }
+        }
+        // The loop has to know of an attempt that is due earlier than what it sleeps for.
+        if matches!(next, Next::RetryAt(_)) {
+            self.nudged.notify_one();
+        }
+    }
+}
+
+fn request(endpoint: &Endpoint, claim: &Claim, started_at: Timestamp) -> Request {
+    let terms = retry::terms(endpoint.profile);
+    Request {
+        url: endpoint.url.expose().clone(),
+        headers: headers(endpoint, claim, started_at),
+        body: claim.body.bytes.clone(),
+        connect_timeout: terms.connect_timeout,
+        head_timeout: terms.head_timeout,
+    }
+}
+
+/// The plugin's headers, over them the webhook's, over them the host's own.
+fn headers(endpoint: &Endpoint, claim: &Claim, started_at: Timestamp) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    let plugins = claim.body.headers.iter().map(|(name, value)| (name.as_str(), value.as_str(), false));
+    let webhooks = endpoint.headers.iter().map(|(name, value)| (name.as_str(), value.expose(), true));
+    for (name, value, is_secret) in plugins.chain(webhooks) {
+        let parsed = (HeaderName::try_from(name), HeaderValue::try_from(value));
+        if let (Ok(name), Ok(mut value)) = parsed
+            && !HOST_HEADERS.contains(&name.as_str())
+        {
+            value.set_sensitive(is_secret);
+            headers.insert(name, value);
+        }
+    }
+    let own = [
+        ("content-type", claim.body.content_type.clone()),
+        ("user-agent", USER_AGENT.to_owned()),
+        ("webhook-id", claim.delivery.to_string()),
+        ("webhook-timestamp", started_at.as_second().to_string()),
+    ];
+    for (name, value) in own {
+        if let Ok(value) = HeaderValue::try_from(value) {
+            headers.insert(HeaderName::from_static(name), value);
+        }
+    }
+    headers
+}
+
+fn attempt_of(claim: &Claim, started_at: Timestamp, exchange: &Exchange) -> Attempt {
+    let error = exchange.result.as_ref().err().map(|failure| {
+        let mut text = failure.to_string();
+        text.truncate(text.floor_char_boundary(limits::ERROR_TEXT_BYTES_MAX));
+        text
+    });
+    Attempt {
+        number: claim.attempt,
+        started_at,
+        duration_ms: Some(exchange.duration.as_millis() as u64),
+        outcome: classify(&exchange.result),
+        status: exchange.result.as_ref().ok().map(|status| status.as_u16()),
+        error,
+        address: exchange.address,
+    }
+}

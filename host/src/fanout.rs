@@ -1,0 +1,335 @@
+//! FAN OUT: passes each accepted payload through the chains of its rule's webhooks and inserts the deliveries.
+//!
+//! Its input is a hint: a payload that was offered is at hand and needs no look into the store, one that was not is
+//! found there by the tick. Ends in exactly one transaction per payload; until that is committed, everything may be
+//! repeated. The only place that knows the order of the stages. Knows nothing of HTTP.
+
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use futures::future::join_all;
+use tokio::sync::{Semaphore, mpsc};
+use tracing::{error, warn};
+
+use crate::clock::{Clock, after};
+use crate::dispatch::{Dispatch, Slot};
+use crate::document::Document;
+use crate::limits;
+use crate::model::delivery::{Claim, Fate, NewDelivery, State};
+use crate::model::ids::{DeliveryId, HostId, PayloadId, RuleId};
+use crate::model::payload::{Body, PendingPayload};
+use crate::model::rule::{Rule, Webhook};
+use crate::plugin::{ChainOutcome, PluginRuntime};
+use crate::rulebook::RuleBook;
+use crate::sampling;
+use crate::shutdown::Shutdown;
+use crate::store::{ClaimNow, Store, StoreError};
+
+/// Payloads up to this size are sampled where they are; larger ones would hold up the other tasks.
+const SAMPLED_IN_PLACE_BYTES_MAX: usize = 256 * 1024;
+
+/// What fan-out works with.
+pub struct Parts {
+    /// Where payloads come from and deliveries go.
+    pub store: Arc<dyn Store>,
+    /// The rules as they are now.
+    pub rulebook: Arc<RuleBook>,
+    /// Runs the chains.
+    pub plugins: Arc<dyn PluginRuntime>,
+    /// Sends at once what has a free slot.
+    pub dispatch: Dispatch,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Who claims.
+    pub owner: HostId,
+}
+
+/// Why a delivery cannot be replayed.
+#[derive(Debug, thiserror::Error)]
+pub enum ReplayError {
+    /// There is no such delivery.
+    #[error("there is no delivery {0}")]
+    NotFound(DeliveryId),
+    /// It is still to be sent.
+    #[error("delivery {0} is still pending; only one that has ended or is held can be replayed")]
+    StillPending(DeliveryId),
+    /// Its webhook is no longer part of a rule.
+    #[error("the webhook of delivery {0} is no longer part of its rule; put it back to replay")]
+    WebhookGone(DeliveryId),
+    /// The store's fault.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// The handle of the fan-out stage; cheap to clone.
+#[derive(Clone)]
+pub struct Fanout(Arc<Stage>);
+
+struct Stage {
+    parts: Parts,
+    hints: mpsc::Sender<AtHand>,
+    /// Bytes of the payloads that are at hand.
+    bytes: AtomicUsize,
+    /// Payloads that were hinted or are being worked on: the tick leaves them alone.
+    at_hand: Mutex<HashSet<PayloadId>>,
+    turns: Arc<Semaphore>,
+    /// Something could not be stored since the last tick: until the next one nothing is looked for.
+    has_failed: AtomicBool,
+}
+
+/// The hints' other end, for [`Fanout::run`].
+pub struct Hints(mpsc::Receiver<AtHand>);
+
+/// A payload that nobody else works on as long as this lives, however the work ends.
+struct AtHand {
+    payload: PendingPayload,
+    stage: Arc<Stage>,
+}
+
+impl Drop for AtHand {
+    fn drop(&mut self) {
+        self.stage.bytes.fetch_sub(self.payload.document.len(), Ordering::Relaxed);
+        self.stage.at_hand().remove(&self.payload.id);
+    }
+}
+
+impl Fanout {
+    /// The stage, at rest until [`Fanout::run`].
+    pub fn new(parts: Parts) -> (Self, Hints) {
+        let (hints, receiver) = mpsc::channel(limits::FANOUT_QUEUE_MAX);
+        let stage = Stage {
+            parts,
+            hints,
+            bytes: AtomicUsize::new(0),
+            at_hand: Mutex::default(),
+            turns: Arc::new(Semaphore::new(limits::FANOUTS_MAX)),
+            has_failed: AtomicBool::new(false),
+        };
+        (Self(Arc::new(stage)), Hints(receiver))
+    }
+
+    /// Hands over a payload that has just become durable. Never blocks: what does not fit is found by the tick.
+    pub fn offer(&self, payload: PendingPayload) {
+        if let Some(at_hand) = self.0.has_room().then(|| self.0.take(payload)).flatten() {
+            // What is refused is let go of.
+            let _ = self.0.hints.try_send(at_hand);
+        }
+    }
+
+    /// Makes a new delivery from an old one: its payload passes the webhook's chain again, as the rule is now.
+    ///
+    /// # Errors
+    /// See [`ReplayError`].
+    pub async fn replay(&self, id: DeliveryId) -> Result<DeliveryId, ReplayError> {
+        let parts = &self.0.parts;
+        let source = parts.store.replay_source(id).await?.ok_or(ReplayError::NotFound(id))?;
+        if source.delivery.state == State::Pending {
+            return Err(ReplayError::StillPending(id));
+        }
+        let snapshot = parts.rulebook.snapshot();
+        let endpoint = source.delivery.endpoint;
+        let found = snapshot.rule(endpoint.rule).and_then(|rule| Some((rule, rule.webhook(&endpoint.webhook)?)));
+        let (rule, webhook) = found.ok_or(ReplayError::WebhookGone(id))?;
+        let drawn = draw(rule, &source.payload.document).await;
+        let delivery = self.0.delivery(rule, webhook, &drawn, Some(id)).await;
+        let new_id = delivery.id;
+        self.0.commit(&source.payload, vec![delivery]).await?;
+        Ok(new_id)
+    }
+
+    /// Works until shutdown is requested, then finishes what is under way.
+    pub async fn run(&self, mut hints: Hints, shutdown: Shutdown) {
+        let clock = &self.0.parts.clock;
+        self.sweep(&shutdown).await;
+        // It stays where it is while hints come: what did not fit among them must not wait for them to cease.
+        let mut tick = clock.sleep_until(after(clock.now(), limits::TICK));
+        while !shutdown.is_requested() {
+            tokio::select! {
+                Some(at_hand) = hints.0.recv() => self.work_on(at_hand).await,
+                () = &mut tick => {
+                    self.sweep(&shutdown).await;
+                    tick = clock.sleep_until(after(clock.now(), limits::TICK));
+                }
+                () = shutdown.requested() => break,
+            }
+        }
+        // Holding every turn means that nothing is under way any more.
+        let _ = self.0.turns.acquire_many(limits::FANOUTS_MAX as u32).await;
+    }
+
+    /// Finds in the store what was not hinted: after a start, after an overflow, after a fault. Goes on while it finds
+    /// something new; what cannot be read or stored waits for the next tick and holds up nothing else.
+    async fn sweep(&self, shutdown: &Shutdown) {
+        self.0.has_failed.store(false, Ordering::Relaxed);
+        while let Ok(true) = self.look(shutdown).await {}
+    }
+
+    /// One look; whether there may be more to find at once.
+    async fn look(&self, shutdown: &Shutdown) -> Result<bool, StoreError> {
+        let store = &self.0.parts.store;
+        let found = store.pending_payloads(limits::FANOUT_QUEUE_MAX * 2).await;
+        let ids = found.inspect_err(|error| warn!(%error, "cannot look for payloads to fan out; trying again"))?;
+        let mut has_begun = false;
+        for id in ids {
+            if shutdown.is_requested() || self.0.has_failed.load(Ordering::Relaxed) || !self.0.has_room() {
+                return Ok(false);
+            }
+            if self.0.at_hand().contains(&id) {
+                continue;
+            }
+            match store.payload(id).await {
+                Ok(Some(payload)) => {
+                    let Some(at_hand) = self.0.take(payload) else { continue };
+                    has_begun = true;
+                    self.work_on(at_hand).await;
+                }
+                Ok(None) => {}
+                Err(error) => error!(payload = %id, %error, "cannot read a payload; trying again"),
+            }
+        }
+        Ok(has_begun)
+    }
+
+    /// Waits for a turn, then works in a task of its own.
+    async fn work_on(&self, at_hand: AtHand) {
+        let Ok(turn) = self.0.turns.clone().acquire_owned().await else { return };
+        tokio::spawn(async move {
+            let (stage, payload) = (&at_hand.stage, &at_hand.payload);
+            if let Err(error) = stage.fan_out(payload).await {
+                stage.has_failed.store(true, Ordering::Relaxed);
+                warn!(payload = %payload.id, %error, "cannot store deliveries; trying again");
+            }
+            drop((at_hand, turn));
+        });
+    }
+}
+
+impl Stage {
+    /// Takes a payload in hand; none where it already is.
+    fn take(self: &Arc<Self>, payload: PendingPayload) -> Option<AtHand> {
+        if !self.at_hand().insert(payload.id) {
+            return None;
+        }
+        self.bytes.fetch_add(payload.document.len(), Ordering::Relaxed);
+        Some(AtHand { payload, stage: self.clone() })
+    }
+
+    fn has_room(&self) -> bool {
+        self.bytes.load(Ordering::Relaxed) < limits::FANOUT_QUEUE_BYTES_MAX
+    }
+
+    fn at_hand(&self) -> MutexGuard<'_, HashSet<PayloadId>> {
+        self.at_hand.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn fan_out(&self, payload: &PendingPayload) -> Result<(), StoreError> {
+        let snapshot = self.parts.rulebook.snapshot();
+        let Some(rule) = snapshot.rule(payload.rule) else {
+            warn!(payload = %payload.id, rule = %payload.rule, "the rule was deleted before its payload was fanned out");
+            return self.commit(payload, Vec::new()).await;
+        };
+        let drawn = draw(rule, &payload.document).await;
+        let deliveries = join_all(rule.webhooks.iter().map(|webhook| self.delivery(rule, webhook, &drawn, None))).await;
+        self.commit(payload, deliveries).await
+    }
+
+    async fn delivery(
+        &self,
+        rule: &Rule,
+        webhook: &Webhook,
+        drawn: &Drawn,
+        replay_of: Option<DeliveryId>,
+    ) -> NewDelivery {
+        let fate = self.fate(webhook, drawn).await;
+        NewDelivery { id: DeliveryId::generate(), endpoint: rule.endpoint_id(webhook), fate, replay_of }
+    }
+
+    /// Runs the chain.
+    async fn fate(&self, webhook: &Webhook, drawn: &Drawn) -> Fate {
+        let document = match drawn {
+            Drawn::Runs(document) => document.clone(),
+            Drawn::Nothing => return Fate::Filtered,
+            Drawn::Held(cause) => return Fate::Held(cause.clone()),
+        };
+        if webhook.plugins.is_empty() {
+            return Fate::Send(Body::json(document));
+        }
+        match self.parts.plugins.run(&webhook.plugins, document).await {
+            ChainOutcome::Send(body) => Fate::Send(body),
+            ChainOutcome::Filtered => Fate::Filtered,
+            ChainOutcome::Held(failure) => Fate::Held(failure.to_string()),
+            ChainOutcome::Dropped(failure) => Fate::Dropped(failure.to_string()),
+        }
+    }
+
+    /// The one transaction; then sends what was claimed in it, and nudges for the rest.
+    async fn commit(&self, payload: &PendingPayload, deliveries: Vec<NewDelivery>) -> Result<(), StoreError> {
+        let dispatch = &self.parts.dispatch;
+        let to_send: Vec<_> = deliveries.iter().filter(|delivery| matches!(delivery.fate, Fate::Send(_))).collect();
+        let mut slots: Vec<(DeliveryId, Slot)> = Vec::with_capacity(to_send.len());
+        for delivery in &to_send {
+            let bytes = if let Fate::Send(body) = &delivery.fate { body.bytes.len() } else { 0 };
+            slots.extend(dispatch.try_reserve(&delivery.endpoint, bytes).map(|slot| (delivery.id, slot)));
+        }
+        let is_all_claimed = slots.len() == to_send.len();
+        let now = self.parts.clock.now();
+        let claim = ClaimNow {
+            owner: self.parts.owner,
+            lease_until: after(now, limits::LEASE),
+            deliveries: slots.iter().map(|(id, _)| *id).collect(),
+        };
+        let claims = self.parts.store.fan_out(payload, deliveries, claim, now).await?;
+        start_all(dispatch, claims, slots);
+        if !is_all_claimed {
+            dispatch.nudge();
+        }
+        Ok(())
+    }
+}
+
+/// What a rule lets into the chains of its webhooks.
+enum Drawn {
+    Runs(Bytes),
+    /// Sampling left no run.
+    Nothing,
+    /// The cause, in words.
+    Held(String),
+}
+
+/// Samples, once for all webhooks.
+async fn draw(rule: &Rule, document: &Bytes) -> Drawn {
+    if !rule.is_enabled {
+        return Drawn::Held("the rule is not enabled".to_owned());
+    }
+    if rule.sampling_rate >= 1.0 {
+        return Drawn::Runs(document.clone());
+    }
+    let (id, rate, document) = (rule.id, rule.sampling_rate, document.clone());
+    if document.len() <= SAMPLED_IN_PLACE_BYTES_MAX {
+        return sampled(id, rate, document);
+    }
+    let sampled = tokio::task::spawn_blocking(move || sampled(id, rate, document)).await;
+    sampled.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
+}
+
+fn sampled(rule: RuleId, rate: f64, document: Bytes) -> Drawn {
+    let mut document = match Document::parse(document) {
+        Ok(document) => document,
+        Err(error) => return Drawn::Held(format!("the payload cannot be read: {error}")),
+    };
+    let runs_before = document.len();
+    sampling::sample(&mut document, rule, rate);
+    if document.is_empty() && runs_before > 0 { Drawn::Nothing } else { Drawn::Runs(document.to_bytes()) }
+}
+
+/// Pairs each claim with the slot that was reserved for it; slots without a claim are freed.
+fn start_all(dispatch: &Dispatch, claims: Vec<Claim>, mut slots: Vec<(DeliveryId, Slot)>) {
+    for claim in claims {
+        if let Some(place) = slots.iter().position(|(id, _)| *id == claim.delivery) {
+            let (_, slot) = slots.swap_remove(place);
+            dispatch.start(claim, slot);
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! Every bound of the engine in one place, each with its why. Plugin limits are in [`crate::plugin::PluginLimits`].
+
+use std::time::Duration;
+
+/// A relayed payload after decompression: LangSmith pages its runs by 250, at a few hundred KB each with inline inputs.
+pub const PAYLOAD_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// Decoded payload bytes that are held in memory at once over all requests; beyond it the door answers 503.
+pub const INTAKE_BYTES_IN_FLIGHT_MAX: usize = 256 * 1024 * 1024;
+
+/// An ingest body after decompression. SDKs cut their batches at 20 MiB (Python) and 24 MiB (JavaScript); the rest is room
+/// for files and for a run that is large alone. Half of `INTAKE_BYTES_IN_FLIGHT_MAX`, so that one request does not shut out
+/// all others.
+pub const INGEST_BYTES_MAX: usize = 128 * 1024 * 1024;
+
+/// The same before decompression, where there is any: JSON shrinks to a seventh (captured requests), images hardly. Bounds
+/// what decodes to nothing, such as empty gzip members.
+pub const INGEST_PACKED_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// What `/info` announces as `size_limit_bytes`: LangSmith's own value.
+pub const INGEST_ANNOUNCED_BYTES: usize = 20 * 1024 * 1024;
+
+/// Parts of a multipart body, or runs of a batch. A full batch of 100 runs has 1,400 parts without its files and
+/// feedback; each part costs some hundred bytes beside its content.
+pub const INGEST_PARTS_MAX: usize = 10_000;
+
+/// One JSON part: a run's `inputs`, its `outputs`, its rest. Above the whole batch that SDKs cut at, and half of what a
+/// payload may have.
+pub const INGEST_JSON_PART_BYTES_MAX: usize = 32 * 1024 * 1024;
+
+/// One attachment: an hour of compressed speech, a few minutes of plain audio.
+pub const ATTACHMENT_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// How long the door waits for durability before it answers 503; LangSmith gives up after 5 s.
+pub const ACCEPT_TIMEOUT: Duration = Duration::from_millis(1500);
+
+/// How long a request's head and body may take to arrive; LangSmith itself gives up after 5 s.
+pub const REQUEST_READ_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Connections to the host's own doors at once; more wait to be accepted. Each holds a file descriptor.
+pub const CONNECTIONS_MAX: usize = 4096;
+
+/// How long a TLS handshake at the host's own doors may take.
+pub const TLS_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a `webhook-id` or `Idempotency-Key` is remembered.
+pub const IDEMPOTENCY_WINDOW: Duration = Duration::from_secs(24 * 3600);
+
+/// Longest `webhook-id` or `Idempotency-Key`, in bytes.
+pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
+
+/// Longest rules document for `apply`, in bytes.
+pub const RULES_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Bytes of a run's inputs or outputs that stay in its row; larger ones go to the object store.
+pub const INLINE_BYTES_MAX: usize = 256 * 1024;
+
+/// How long a link to a blob is good: longer than any delivery is tried, and a day.
+pub const LINK_LIFETIME: Duration = Duration::from_secs(2 * 24 * 3600);
+
+/// Bytes of blobs that one page of runs shows inline; beyond it there are links alone.
+pub const BLOBS_SHOWN_BYTES_MAX: usize = 32 * 1024 * 1024;
+
+/// Rules of one host; LangSmith allows 200 per workspace.
+pub const RULES_MAX: usize = 10_000;
+
+/// Webhooks of one rule.
+pub const WEBHOOKS_PER_RULE_MAX: usize = 32;
+
+/// Plugins in one chain.
+pub const PLUGINS_PER_CHAIN_MAX: usize = 16;
+
+/// Deliveries on one page of a list.
+pub const DELIVERIES_PER_PAGE_MAX: usize = 500;
+
+/// Runs, projects, feedback on one page of LangSmith's lists.
+pub const API_PAGE_MAX: usize = 1000;
+
+/// Payloads that the ledger counts as waiting at most; beyond that the number is this.
+pub const LEDGER_WAITING_MAX: usize = 10_000;
+
+/// Attempts in flight to one endpoint: a slow one costs these slots and nobody else's.
+pub const ATTEMPTS_PER_ENDPOINT_MAX: usize = 32;
+
+/// Attempts in flight over all endpoints: each holds a body and a socket.
+pub const ATTEMPTS_MAX: usize = 1024;
+
+/// Bytes of the bodies in flight over all endpoints, but for one that is larger alone.
+pub const ATTEMPTS_BYTES_MAX: usize = 256 * 1024 * 1024;
+
+/// Name lookups in flight: each holds a thread of the blocking pool (512), which the store's reads need too.
+pub const LOOKUPS_MAX: usize = 256;
+
+/// Payloads that wait in memory between accept and fan-out; what does not fit is found in the store.
+pub const FANOUT_QUEUE_MAX: usize = 1024;
+
+/// The same in bytes, with those that are being fanned out: a long backlog must not fill the memory.
+pub const FANOUT_QUEUE_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// Payloads that are fanned out at once: enough to keep the guest threads and the store's group commit busy.
+pub const FANOUTS_MAX: usize = 64;
+
+/// Longest window of a rule, in seconds: a day.
+pub const WINDOW_SECONDS_MAX: u32 = 24 * 3600;
+
+/// Runs in one payload that is built here; LangSmith pages its own by as many (`RUN_RULES_QUERY_LIMIT`).
+pub const RUNS_PER_PAYLOAD_MAX: usize = 250;
+
+/// Bytes of runs in one payload, but for the last run: far below what the relay door and plugins take.
+pub const BUILT_PAYLOAD_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// Runs that a rule looks at in one go: as many as one payload holds.
+pub const LOOK_RUNS_MAX: usize = 250;
+
+/// The same in bytes, but for the last run.
+pub const LOOK_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// Runs that one page of the read side looks at; where few match, the page ends early and says where to go on.
+pub const RUNS_READ_PER_PAGE_MAX: usize = 20_000;
+
+/// Looks at once over all rules: each is a few milliseconds of work and holds at most the bytes above.
+pub const LOOKS_MAX: usize = 8;
+
+/// Changes without a match after which a rule writes down how far it has looked: what a crash repeats at most.
+pub const LOOKED_AT_STEP: i64 = 10_000;
+
+/// Traces that a rule remembers to have looked at in one window.
+pub const EXPANDED_TRACES_MAX: usize = 100_000;
+
+/// How long a claim lasts: longer than an attempt can take (5 s to connect, 5 s for the head, 5 s for the body).
+pub const LEASE: Duration = Duration::from_secs(30);
+
+/// How long an attempt can take at most; a claim with less of its lease left is not sent.
+pub const ATTEMPT_DURATION_MAX: Duration = Duration::from_secs(15);
+
+/// How often fan-out and dispatch look at the store without being nudged.
+pub const TICK: Duration = Duration::from_secs(1);
+
+/// How much of a receiver's answer is read, so that the connection can be used again.
+pub const RESPONSE_BYTES_MAX: usize = 64 * 1024;
+
+/// How long a receiver's answer is read.
+pub const RESPONSE_READ_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a stopping host waits for attempts in flight, as long as one can take; what is left is taken over by the next
+/// start.
+pub const SHUTDOWN_GRACE: Duration = ATTEMPT_DURATION_MAX;
+
+/// Longest error text that is kept of an attempt or a plugin, in bytes.
+pub const ERROR_TEXT_BYTES_MAX: usize = 2048;

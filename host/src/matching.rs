@@ -1,0 +1,188 @@
+//! FAN OUT, its first half: each rule looks at the runs that changed, window by window, and what matches becomes a
+//! payload.
+//!
+//! Every rule has a task and a cursor of its own, so that no rule waits for another one. The cursor follows the order
+//! of commits, never time; a window is a span of time only for who reads the payload. A window ends in one transaction
+//! for each of its payloads, which also marks the runs in it: a crash repeats the look, and what is marked is passed
+//! over. Takes no input: it is ticked, and nudged where somebody does not want to wait for the window to end.
+
+mod candidates;
+mod criteria;
+mod window;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Notify, Semaphore};
+use tokio::task::JoinSet;
+use tracing::warn;
+use url::Url;
+
+use crate::blobs::{BlobError, Blobs};
+use crate::clock::{Clock, after};
+use crate::limits;
+use crate::matching::criteria::Criteria;
+use crate::model::ids::{RuleId, WorkspaceId};
+use crate::model::payload::PendingPayload;
+use crate::model::rule::Rule;
+use crate::rulebook::RuleBook;
+use crate::shutdown::Shutdown;
+use crate::store::runs::Cursor;
+use crate::store::{Store, StoreError};
+
+/// Why a step of a window could not be made. It is made again.
+#[derive(Debug, thiserror::Error)]
+enum StepError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Blobs(#[from] BlobError),
+}
+
+/// Hands on a payload, without waiting.
+pub type Offer = Arc<dyn Fn(PendingPayload) + Send + Sync>;
+
+/// What matching works with.
+pub struct Parts {
+    /// Where runs come from and payloads go.
+    pub store: Arc<dyn Store>,
+    /// The rules as they are now.
+    pub rulebook: Arc<RuleBook>,
+    /// Takes over a payload that is stored. What it does not take is found in the store.
+    pub offer: Offer,
+    /// What of runs is too large for a payload.
+    pub blobs: Blobs,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// LangSmith's tenant, as payloads name it.
+    pub workspace: WorkspaceId,
+    /// What links in payloads begin with.
+    pub public_url: Url,
+}
+
+/// The handle of the matching stage; cheap to clone.
+#[derive(Clone)]
+pub struct Matching(Arc<Stage>);
+
+struct Stage {
+    parts: Parts,
+    /// The rules that are watched, and how each is woken.
+    watched: Mutex<HashMap<RuleId, Arc<Notify>>>,
+    /// Looks at once, over all rules: each is short, and they take turns.
+    turns: Semaphore,
+}
+
+impl Matching {
+    /// The stage, at rest until [`Matching::run`].
+    pub fn new(parts: Parts) -> Self {
+        let turns = Semaphore::new(limits::LOOKS_MAX);
+        Self(Arc::new(Stage { parts, watched: Mutex::default(), turns }))
+    }
+
+    /// Ends the rule's window now. False where no such rule looks for runs.
+    pub fn trigger(&self, rule: RuleId) -> bool {
+        let watched = self.0.watched.lock().unwrap_or_else(PoisonError::into_inner);
+        watched.get(&rule).inspect(|nudge| nudge.notify_one()).is_some()
+    }
+
+    /// Works until shutdown is requested: gives each rule that looks for runs a task, which ends with the rule.
+    pub async fn run(&self, shutdown: Shutdown) {
+        let clock = &self.0.parts.clock;
+        let mut tasks = JoinSet::new();
+        while !shutdown.is_requested() {
+            for (rule, nudge) in self.0.unwatched() {
+                tasks.spawn(watch(self.0.clone(), rule, nudge, shutdown.clone()));
+            }
+            let tick = clock.sleep_until(after(clock.now(), limits::TICK));
+            tokio::select! {
+                () = tick => {}
+                () = shutdown.requested() => {}
+            }
+            while tasks.try_join_next().is_some() {}
+        }
+        while tasks.join_next().await.is_some() {}
+    }
+}
+
+impl Stage {
+    /// Rules that look for runs and have no task yet; they have one from now on.
+    fn unwatched(&self) -> Vec<(RuleId, Arc<Notify>)> {
+        let snapshot = self.parts.rulebook.snapshot();
+        let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
+        let looking = snapshot.rules().iter().filter(|rule| rule.source.is_some());
+        let fresh: Vec<_> = looking
+            .filter(|rule| !watched.contains_key(&rule.id))
+            .map(|rule| (rule.id, Arc::new(Notify::new())))
+            .collect();
+        watched.extend(fresh.iter().cloned());
+        fresh
+    }
+
+    fn rule(&self, id: RuleId) -> Option<Arc<Rule>> {
+        self.parts.rulebook.snapshot().rule(id).filter(|rule| rule.source.is_some()).cloned()
+    }
+}
+
+/// Forgets the rule when its task ends, however it ends.
+struct Watch {
+    stage: Arc<Stage>,
+    rule: RuleId,
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.stage.watched.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.rule);
+    }
+}
+
+/// One rule's life: window after window, until it is gone.
+async fn watch(stage: Arc<Stage>, id: RuleId, nudge: Arc<Notify>, shutdown: Shutdown) {
+    let watch = Watch { stage: stage.clone(), rule: id };
+    let mut criteria: Option<Criteria> = None;
+    // Empty windows are not stored: what is stored may lie behind.
+    let mut open: Option<Cursor> = None;
+    while let Some(rule) = stage.rule(id).filter(|_| !shutdown.is_requested()) {
+        if criteria.as_ref().is_none_or(|criteria| !criteria.are_of(&rule)) {
+            criteria = Criteria::of(&rule);
+        }
+        let Some(criteria) = &criteria else { break };
+        match stage.pass(id, criteria, open.take(), &shutdown).await {
+            Ok(Some(cursor)) => open = Some(cursor),
+            Ok(None) => break,
+            Err(error) => warn!(rule = %id, %error, "cannot look at runs; trying again"),
+        }
+        let wait = stage.parts.clock.sleep_until(stage.next_look(criteria, open.as_ref()));
+        tokio::select! {
+            () = wait => {}
+            () = nudge.notified() => {}
+            () = shutdown.requested() => {}
+        }
+    }
+    drop(watch);
+}
+
+impl Stage {
+    /// Closes the window that is due and works it off. None where the rule has no cursor any more.
+    async fn pass(
+        &self,
+        rule: RuleId,
+        criteria: &Criteria,
+        open: Option<Cursor>,
+        shutdown: &Shutdown,
+    ) -> Result<Option<Cursor>, StepError> {
+        let Some(stored) = self.parts.store.cursor(rule).await? else { return Ok(None) };
+        let start = open.map_or(stored.window_start, |open| open.window_start.max(stored.window_start));
+        let is_closing = stored.closing.is_some();
+        let cursor = if is_closing { stored } else { Cursor { window_start: start, ..stored } };
+        window::work_off(self, criteria, cursor, shutdown).await.map(Some)
+    }
+
+    /// The end of the open window. Counted from now where the clock was set back, so that no rule sleeps for hours.
+    fn next_look(&self, criteria: &Criteria, open: Option<&Cursor>) -> crate::model::Timestamp {
+        let now = self.parts.clock.now();
+        let Some(open) = open else { return after(now, limits::TICK) };
+        let length = Duration::from_secs(criteria.window_seconds.into());
+        after(open.window_start.min(now), length)
+    }
+}

@@ -1,0 +1,49 @@
+//! What one version of a rule asks of runs, compiled once.
+
+use std::sync::Arc;
+
+use tracing::error;
+
+use crate::model::ids::RunId;
+use crate::model::rule::Rule;
+use crate::sampling;
+use crate::selection::Selection;
+
+/// One version of a rule that looks for runs.
+pub(super) struct Criteria {
+    rule: Arc<Rule>,
+    /// Its filters.
+    pub(super) selection: Selection,
+    /// Length of its windows.
+    pub(super) window_seconds: u32,
+    /// Whether its payloads carry more statistics.
+    pub(super) has_extended_stats: bool,
+}
+
+impl Criteria {
+    /// None where the rule does not look for runs, or a stored filter is not understood by this version.
+    pub(super) fn of(rule: &Arc<Rule>) -> Option<Self> {
+        let source = rule.source.as_ref()?;
+        let (run, root, tree) = (&source.filter, &source.trace_filter, &source.tree_filter);
+        let selection = Selection::parse(run.as_deref(), root.as_deref(), tree.as_deref())
+            .inspect_err(|(key, error)| error!(rule = %rule.id, key, %error, "a stored filter is not understood"))
+            .ok()?;
+        Some(Self {
+            rule: rule.clone(),
+            selection,
+            window_seconds: source.window_seconds,
+            has_extended_stats: source.include_extended_stats,
+        })
+    }
+
+    /// Whether they are of this version of the rule.
+    pub(super) fn are_of(&self, rule: &Arc<Rule>) -> bool {
+        Arc::ptr_eq(&self.rule, rule)
+    }
+
+    /// Whether sampling leaves the run.
+    pub(super) fn draws(&self, run: RunId) -> bool {
+        let (rule, rate) = (self.rule.id, self.rule.sampling_rate);
+        rate >= 1.0 || sampling::is_drawn(rule, &run.to_string(), rate)
+    }
+}

@@ -1,0 +1,183 @@
+//! One window of one rule: its end is set, the changes up to its head are looked at page by page, and each payload that
+//! comes of it is stored in a step of its own.
+//!
+//! While a page is worked on, the stored cursor stays before it: after a crash the page is looked at again, and the runs
+//! that are in a payload already are passed over.
+
+use std::collections::HashSet;
+
+use jiff::ToSpan;
+
+use crate::limits;
+use crate::links::Links;
+use crate::matching::candidates::{Candidates, Expanded};
+use crate::matching::criteria::Criteria;
+use crate::matching::{Stage, StepError};
+use crate::model::Timestamp;
+use crate::model::ids::PayloadId;
+use crate::model::payload::PendingPayload;
+use crate::payload::{self, Matched, Origin, Window};
+use crate::selection::Found;
+use crate::shutdown::Shutdown;
+use crate::store::runs::{BuiltPayload, Closing, Cursor, Look, LookAt, Progress};
+
+/// Works off the window that ends now, or the one that a crash or a stop left half done. The cursor as it is after.
+pub(super) async fn work_off(
+    stage: &Stage,
+    criteria: &Criteria,
+    found: Cursor,
+    shutdown: &Shutdown,
+) -> Result<Cursor, StepError> {
+    let closing = match found.closing {
+        Some(closing) => closing,
+        None => {
+            let head = stage.parts.store.head(found.project).await?;
+            let end = end_of_window(found.window_start, stage.parts.clock.now());
+            if head <= found.looked_at {
+                return Ok(Cursor { window_start: end, ..found });
+            }
+            Closing { end, head, parts: 0 }
+        }
+    };
+    let mut steps = Steps {
+        stage,
+        criteria,
+        done: found.looked_at,
+        stored: found,
+        closing,
+        gathered: Vec::new(),
+        taken: HashSet::new(),
+    };
+    let mut expanded = Expanded::default();
+    while !shutdown.is_requested() && steps.page(&mut expanded).await? {}
+    Ok(steps.stored)
+}
+
+/// A window is never empty and never ends before it starts, even where the clock was set back.
+fn end_of_window(start: Timestamp, now: Timestamp) -> Timestamp {
+    now.max(start.checked_add(1.microsecond()).unwrap_or(Timestamp::MAX))
+}
+
+struct Steps<'a> {
+    stage: &'a Stage,
+    criteria: &'a Criteria,
+    /// The cursor as it is stored.
+    stored: Cursor,
+    closing: Closing,
+    /// Place of the last change of the pages that are done.
+    done: i64,
+    /// Matched, and not yet in a payload.
+    gathered: Vec<Found>,
+    /// Numbers of what this page found, and of what was gathered before it: a run may come by itself and with its trace.
+    taken: HashSet<i64>,
+}
+
+impl Steps<'_> {
+    /// Looks at one page of changes; false when the window is worked off, or the cursor is no longer ours.
+    async fn page(&mut self, expanded: &mut Expanded) -> Result<bool, StepError> {
+        let _turn = self.stage.turns.acquire().await;
+        let look = Look {
+            rule: self.stored.rule,
+            at: LookAt::Changes { after: self.done, until: self.closing.head },
+            limit: limits::LOOK_RUNS_MAX,
+            bytes_max: limits::LOOK_BYTES_MAX,
+        };
+        let rows = self.stage.parts.store.look(look).await?;
+        let Some(last) = rows.last().map(|row| row.run.changed) else {
+            self.finish().await?;
+            return Ok(false);
+        };
+        self.taken = self.gathered.iter().map(|found| found.number).collect();
+        let mut candidates = Candidates::of(self.criteria, rows, expanded);
+        while let Some(found) = candidates.next(&*self.stage.parts.store, self.criteria, &self.stored).await? {
+            for found in found {
+                if !self.taken.insert(found.number) {
+                    continue;
+                }
+                self.gathered.push(found);
+                if self.is_full() && !self.store_part().await? {
+                    return Ok(false);
+                }
+            }
+        }
+        self.done = last;
+        self.keep_pace().await
+    }
+
+    fn is_full(&self) -> bool {
+        let bytes: usize = self.gathered.iter().map(|found| found.bytes).sum();
+        self.gathered.len() >= limits::RUNS_PER_PAYLOAD_MAX || bytes >= limits::BUILT_PAYLOAD_BYTES_MAX
+    }
+
+    /// Stores a part of the window and leaves the window open.
+    async fn store_part(&mut self) -> Result<bool, StepError> {
+        let closing = Closing { parts: self.closing.parts + 1, ..self.closing };
+        let after = Cursor { looked_at: self.done, closing: Some(closing), ..self.stored.clone() };
+        self.step(after).await
+    }
+
+    /// Changes that nothing came of are written down now and then, so that a crash does not repeat a long look.
+    async fn keep_pace(&mut self) -> Result<bool, StepError> {
+        if !self.gathered.is_empty() || self.done - self.stored.looked_at < limits::LOOKED_AT_STEP {
+            return Ok(true);
+        }
+        let after = Cursor { looked_at: self.done, closing: Some(self.closing), ..self.stored.clone() };
+        self.step(after).await
+    }
+
+    /// Stores what is left of the window, and with it that the next one begins where this one ends.
+    async fn finish(&mut self) -> Result<bool, StepError> {
+        let Closing { end, head, .. } = self.closing;
+        let after = Cursor { looked_at: head, window_start: end, closing: None, ..self.stored.clone() };
+        self.step(after).await
+    }
+
+    /// One transaction: the payload of what is gathered, and the cursor. False where the cursor is no longer ours.
+    async fn step(&mut self, after: Cursor) -> Result<bool, StepError> {
+        let now = self.stage.parts.clock.now();
+        let payload = self.payload().await?;
+        let pending = payload.as_ref().map(|payload| PendingPayload {
+            id: payload.id,
+            rule: self.stored.rule,
+            accepted_at: now,
+            document: payload.document.clone(),
+        });
+        let before = self.stored.clone();
+        let is_stored = self.stage.parts.store.advance(Progress { before, after: after.clone(), payload, now }).await?;
+        if is_stored {
+            self.closing.parts = after.closing.map_or(0, |closing| closing.parts);
+            self.stored = after;
+            pending.into_iter().for_each(|pending| (self.stage.parts.offer)(pending));
+        }
+        Ok(is_stored)
+    }
+
+    /// The payload of what is gathered; nothing is gathered any more then.
+    async fn payload(&mut self) -> Result<Option<BuiltPayload>, StepError> {
+        let gathered = std::mem::take(&mut self.gathered);
+        if gathered.is_empty() {
+            return Ok(None);
+        }
+        let mut links = Vec::with_capacity(gathered.len());
+        for found in &gathered {
+            links.push(Links::of(found, &self.stage.parts.blobs, &*self.stage.parts.clock).await?);
+        }
+        let (start, end, part) = (self.stored.window_start, self.closing.end, self.closing.parts + 1);
+        let window = Window { rule: self.stored.rule, start, end, part };
+        let runs = gathered.iter().map(|found| found.number).collect();
+        let (tenant, public_url) = (self.stage.parts.workspace.0, self.stage.parts.public_url.clone());
+        let has_extended_stats = self.criteria.has_extended_stats;
+        let build = move || {
+            let origin = Origin { tenant, public_url: &public_url };
+            let matched: Vec<_> = gathered.iter().zip(&links).map(matched).collect();
+            payload::payload(&window, &matched, &origin, has_extended_stats)
+        };
+        let built = tokio::task::spawn_blocking(build).await;
+        let document = built.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
+        Ok(Some(BuiltPayload { id: PayloadId::generate(), document, window: (start, end), part, runs }))
+    }
+}
+
+fn matched<'a>((found, links): (&'a Found, &'a Links)) -> Matched<'a> {
+    Matched { run: &found.run, feedback: &found.feedback, urls: links.urls() }
+}

@@ -1,0 +1,18 @@
+//! The words of GLOSSARY.md as types: ids, secrets, projects, runs, rules, endpoints, payloads,
+//! deliveries, attempts, plugins.
+//!
+//! No IO, no SQL, no HTTP; imports nothing of ours.
+
+pub mod attempt;
+pub mod delivery;
+pub mod endpoint;
+pub mod ids;
+pub mod payload;
+pub mod plugin;
+pub mod project;
+pub mod rule;
+pub mod run;
+pub mod secret;
+
+/// A point in time, to the microsecond in the store.
+pub type Timestamp = jiff::Timestamp;

@@ -1,0 +1,88 @@
+//! The plugin runtime's public face: a chain and a payload go in, an outcome comes out.
+//!
+//! Nothing that a guest can see or hold reaches state that the engine owns, so that another process can serve this
+//! seam later. Knows nothing of rules, stores or receivers.
+
+mod bindings;
+mod budget;
+mod call;
+mod chain;
+mod component;
+mod engine;
+mod host_document;
+mod host_output;
+mod limits;
+mod linker;
+mod loader;
+mod output_ring;
+mod pool;
+mod registry;
+mod runtime;
+mod sandbox;
+pub mod scaffold;
+mod trial;
+mod watcher;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::model::payload::Body;
+use crate::model::plugin::{PluginFailure, PluginUse, Stages};
+pub use call::Usage;
+pub use limits::PluginLimits;
+pub use runtime::{RuntimeSettings, WasmRuntime};
+pub use trial::{Trial, TrialOutcome, TrialReport};
+
+/// What a chain made of a payload.
+#[derive(Clone, Debug)]
+pub enum ChainOutcome {
+    /// To be sent. Where no plugin changed a byte, the body's bytes are the very `Bytes` that came in.
+    Send(Body),
+    /// No run was left, or the render stage had nothing to send.
+    Filtered,
+    /// A plugin failed with `on_error = "hold"`.
+    Held(PluginFailure),
+    /// A plugin failed with `on_error = "drop"`.
+    Dropped(PluginFailure),
+}
+
+/// A plugin that can be named in a rule, or one that could not be loaded.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct PluginInfo {
+    /// What a rule calls it; the stem of a file whose name cannot be a plugin's.
+    pub name: String,
+    /// Carried in the binary, or a file of the plugin directory.
+    pub is_built_in: bool,
+    /// The file's name; none for a built-in.
+    pub file: Option<String>,
+    /// Hash of the component that is active, hex; none where none is.
+    pub hash: Option<String>,
+    /// What it is used for.
+    pub stages: Stages,
+    /// In the plugin's own words.
+    pub description: String,
+    /// The plugin's own version.
+    pub version: String,
+    /// JSON Schema of its configuration, where it has one.
+    pub config_schema: Option<serde_json::Value>,
+    /// Why the newest file is not active; what was active before stays.
+    pub error: Option<String>,
+}
+
+/// Runs chains in the sandbox.
+#[async_trait]
+pub trait PluginRuntime: Send + Sync {
+    /// Passes a payload through a chain: each plugin in a fresh instance, under the limits. Never fails: a guest's
+    /// trouble is data.
+    async fn run(&self, chain: &[PluginUse], document: Bytes) -> ChainOutcome;
+
+    /// Whether the plugin takes this configuration: instantiates and configures it. Answers what it is used for.
+    ///
+    /// # Errors
+    /// The plugin's own words, or that there is no such plugin (with the nearest name).
+    async fn check(&self, plugin: &PluginUse) -> Result<Stages, PluginFailure>;
+
+    /// Every plugin, by name.
+    fn plugins(&self) -> Vec<PluginInfo>;
+}

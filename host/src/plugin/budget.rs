@@ -1,0 +1,54 @@
+//! Time: CPU used by the guest's thread and the wall clock, checked whenever the epoch moves on.
+
+use std::time::{Duration, Instant};
+
+use rustix::time::{ClockId, clock_gettime};
+
+/// What is left of a guest's time.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct TimeBudget {
+    begun: Instant,
+    cpu_at_start: Duration,
+    cpu_max: Duration,
+    wall_max: Duration,
+}
+
+/// Which of the two ran out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum OutOfTime {
+    #[error("it used up its CPU time of {} ms", .0.as_millis())]
+    Cpu(Duration),
+    #[error("it used up its {} ms by the clock", .0.as_millis())]
+    Wall(Duration),
+}
+
+impl TimeBudget {
+    /// Begins now, on this thread.
+    pub(super) fn begin(cpu_max: Duration, wall_max: Duration) -> Self {
+        Self { begun: Instant::now(), cpu_at_start: thread_cpu(), cpu_max, wall_max }
+    }
+
+    /// CPU time used since the beginning; has to be asked on the same thread.
+    pub(super) fn cpu_used(&self) -> Duration {
+        thread_cpu().saturating_sub(self.cpu_at_start)
+    }
+
+    pub(super) fn cpu_max(&self) -> Duration {
+        self.cpu_max
+    }
+
+    pub(super) fn check(&self) -> Result<(), OutOfTime> {
+        if self.cpu_used() > self.cpu_max {
+            Err(OutOfTime::Cpu(self.cpu_max))
+        } else if self.begun.elapsed() > self.wall_max {
+            Err(OutOfTime::Wall(self.wall_max))
+        } else {
+            Ok(())
+        }
+    }
+}
+
+fn thread_cpu() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0))
+}

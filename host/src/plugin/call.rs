@@ -1,0 +1,299 @@
+//! One plugin over one payload: a fresh instance, `configure`, then each stage that it has.
+//!
+//! Whatever a guest does ends here, as a result or as a [`PluginFailure`] that names the export and the cause.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use wasmtime::component::{ComponentExportIndex, ComponentNamedList, Instance, Lift, Lower, Resource};
+use wasmtime::{Store, Trap, UpdateDeadline};
+use wasmtime_wasi::I32Exit;
+
+use crate::document::{Document, RunKey};
+use crate::limits::ERROR_TEXT_BYTES_MAX;
+use crate::model::payload::Body;
+use crate::model::plugin::{PluginFailure, PluginFailureKind, PluginName};
+use crate::plugin::bindings::{BodyHandle, PayloadHandle, RunHandle};
+use crate::plugin::component::Callable;
+use crate::plugin::limits::PluginLimits;
+use crate::plugin::output_ring::printable;
+use crate::plugin::sandbox::{HANDLES_MAX, Sandbox};
+
+/// What a plugin made of a payload.
+pub(super) enum Made {
+    /// The payload, to go on with.
+    Document(Document),
+    /// No run is left.
+    NoRuns,
+    /// What its render stage wrote.
+    Body(Body),
+    /// Its render stage had nothing to send.
+    Nothing,
+}
+
+/// What a call used of its limits.
+#[derive(Clone, Debug, Default)]
+pub struct Usage {
+    /// CPU time of the guest's thread.
+    pub cpu: Duration,
+    /// CPU time that it may use.
+    pub cpu_max: Duration,
+    /// Linear memory at its largest, in bytes.
+    pub memory_bytes: usize,
+    /// Calls into the host.
+    pub host_calls: u64,
+    /// Bytes handed to the guest.
+    pub bytes_out: u64,
+    /// Bytes taken from the guest.
+    pub bytes_in: u64,
+    /// The end of what it printed.
+    pub output: String,
+}
+
+/// A plugin's name, its component, and the configuration for it.
+#[derive(Clone, Copy)]
+pub(super) struct Called<'a> {
+    pub(super) name: &'a PluginName,
+    pub(super) component: &'a Callable,
+    pub(super) config: &'a str,
+}
+
+/// Passes a payload through a plugin.
+pub(super) fn process(
+    plugin: Called<'_>,
+    document: Document,
+    limits: &PluginLimits,
+) -> (Result<Made, PluginFailure>, Usage) {
+    let mut call = Call::new(plugin, document, limits);
+    let result = call.process();
+    let result = result.map_err(|trouble| call.failure(trouble));
+    let usage = call.usage();
+    let made = result.map(|end| {
+        let sandbox = call.store.into_data();
+        match end {
+            End::Document => Made::Document(sandbox.document),
+            End::NoRuns => Made::NoRuns,
+            End::Body => Made::Body(Body { bytes: sandbox.written.into(), ..sandbox.body }),
+            End::Nothing => Made::Nothing,
+        }
+    });
+    (made, usage)
+}
+
+/// Asks a plugin whether it takes the configuration.
+pub(super) fn configure(plugin: Called<'_>, limits: &PluginLimits) -> Result<(), PluginFailure> {
+    let mut call = Call::new(plugin, no_payload(), limits);
+    let configured = call.start().and_then(|instance| call.configure(&instance));
+    configured.map_err(|trouble| call.failure(trouble))
+}
+
+/// Asks a plugin what it says of itself: JSON.
+pub(super) fn describe(plugin: Called<'_>, limits: &PluginLimits) -> Result<String, PluginFailure> {
+    let mut call = Call::new(plugin, no_payload(), limits);
+    let described = call.start().and_then(|instance| {
+        call.export = "describe";
+        let (json,) = call.invoke::<(), (String,)>(&instance, &plugin.component.exports.describe, ())?;
+        Ok(json)
+    });
+    described.map_err(|trouble| call.failure(trouble))
+}
+
+/// What `configure` and `describe` could look at: nothing.
+fn no_payload() -> Document {
+    Document::parse(Bytes::from_static(br#"{"runs":[]}"#)).expect("it has an array of runs")
+}
+
+/// What became of the stages.
+enum End {
+    Document,
+    NoRuns,
+    Body,
+    Nothing,
+}
+
+/// Why a call did not come to its end.
+enum Trouble {
+    Refused(String),
+    Stopped(wasmtime::Error),
+}
+
+impl From<wasmtime::Error> for Trouble {
+    fn from(error: wasmtime::Error) -> Self {
+        Self::Stopped(error)
+    }
+}
+
+struct Call<'a> {
+    plugin: Called<'a>,
+    store: Store<Sandbox>,
+    /// What is running, for the failure.
+    export: &'static str,
+}
+
+impl<'a> Call<'a> {
+    /// Nothing of the guest runs yet, and its time has begun: a start function is on the clock too.
+    fn new(plugin: Called<'a>, document: Document, limits: &PluginLimits) -> Self {
+        let sandbox = Sandbox::new(plugin.name.clone(), document, *limits);
+        let mut store = Store::new(plugin.component.pre.engine(), sandbox);
+        store.limiter(|sandbox| &mut sandbox.usage);
+        store.set_epoch_deadline(1);
+        store.epoch_deadline_callback(|mut store| {
+            store.data_mut().check_time()?;
+            Ok(UpdateDeadline::Continue(1))
+        });
+        store.set_hostcall_fuel(limits.memory_bytes);
+        store.set_max_component_handles(HANDLES_MAX);
+        Self { plugin, store, export: "load" }
+    }
+
+    fn process(&mut self) -> Result<End, Trouble> {
+        let instance = self.start()?;
+        self.configure(&instance)?;
+        let exports = &self.plugin.component.exports;
+        let had_runs = !self.store.data().document.is_empty();
+        if let Some(keep) = &exports.keep {
+            self.filter(&instance, keep)?;
+        }
+        let is_left_empty = |call: &Self| had_runs && call.store.data().document.is_empty();
+        if is_left_empty(self) {
+            return Ok(End::NoRuns);
+        }
+        if let Some(apply) = &exports.apply {
+            self.export = "apply";
+            let payload = Resource::<PayloadHandle>::new_borrow(0);
+            self.invoke::<_, (Result<(), String>,)>(&instance, apply, (payload,))?.0.map_err(Trouble::Refused)?;
+        }
+        if is_left_empty(self) {
+            return Ok(End::NoRuns);
+        }
+        let Some(render) = &exports.render else { return Ok(End::Document) };
+        self.export = "render";
+        let arguments = (Resource::<PayloadHandle>::new_borrow(0), Resource::<BodyHandle>::new_borrow(0));
+        let (is_filled,) = self.invoke::<_, (Result<bool, String>,)>(&instance, render, arguments)?;
+        Ok(if is_filled.map_err(Trouble::Refused)? { End::Body } else { End::Nothing })
+    }
+
+    fn start(&mut self) -> Result<Instance, Trouble> {
+        self.export = "instantiate";
+        Ok(self.plugin.component.pre.instantiate(&mut self.store)?)
+    }
+
+    fn configure(&mut self, instance: &Instance) -> Result<(), Trouble> {
+        self.export = "configure";
+        let configure = &self.plugin.component.exports.configure;
+        let (taken,) = self.invoke::<_, (Result<(), String>,)>(instance, configure, (self.plugin.config,))?;
+        taken.map_err(Trouble::Refused)
+    }
+
+    /// Every run is judged before the first is dropped, so that an error leaves the payload whole.
+    fn filter(&mut self, instance: &Instance, keep: &ComponentExportIndex) -> Result<(), Trouble> {
+        self.export = "keep";
+        let keep = instance.get_typed_func::<(Resource<RunHandle>,), (Result<bool, String>,)>(&mut self.store, keep)?;
+        let runs: Vec<RunKey> = self.store.data().document.runs().collect();
+        let mut dropped = Vec::new();
+        for run in runs {
+            let handle = u32::try_from(run.0).map_err(|_| Trouble::Refused("there are too many runs".to_owned()))?;
+            let (is_kept,) = keep.call(&mut self.store, (Resource::new_borrow(handle),))?;
+            if !is_kept.map_err(Trouble::Refused)? {
+                dropped.push(run);
+            }
+        }
+        let document = &mut self.store.data_mut().document;
+        for run in dropped {
+            document.drop_run(run);
+        }
+        Ok(())
+    }
+
+    fn invoke<Arguments, Answer>(
+        &mut self,
+        instance: &Instance,
+        export: &ComponentExportIndex,
+        arguments: Arguments,
+    ) -> Result<Answer, Trouble>
+    where
+        Arguments: ComponentNamedList + Lower,
+        Answer: ComponentNamedList + Lift,
+    {
+        let function = instance.get_typed_func::<Arguments, Answer>(&mut self.store, export)?;
+        Ok(function.call(&mut self.store, arguments)?)
+    }
+
+    fn usage(&self) -> Usage {
+        let sandbox = self.store.data();
+        Usage {
+            cpu: sandbox.time.cpu_used(),
+            cpu_max: sandbox.time.cpu_max(),
+            memory_bytes: sandbox.usage.memory_bytes,
+            host_calls: sandbox.usage.host_calls,
+            bytes_out: sandbox.usage.bytes_out,
+            bytes_in: sandbox.usage.bytes_in,
+            output: sandbox.output.text(),
+        }
+    }
+
+    fn failure(&self, trouble: Trouble) -> PluginFailure {
+        let (kind, message) = match trouble {
+            Trouble::Refused(words) => (PluginFailureKind::Refused, printable(capped(&words))),
+            Trouble::Stopped(error) => self.stopped(&error),
+        };
+        PluginFailure {
+            plugin: self.plugin.name.clone(),
+            export: self.export.to_owned(),
+            kind,
+            message: capped(&message).to_owned(),
+        }
+    }
+
+    /// The limit that was hit comes first: what the guest says then is a consequence of it.
+    fn stopped(&self, error: &wasmtime::Error) -> (PluginFailureKind, String) {
+        let sandbox = self.store.data();
+        if let Some(hit) = &sandbox.usage.hit {
+            return (PluginFailureKind::Limit, hit.to_string());
+        }
+        if let Some(out_of_time) = sandbox.out_of_time {
+            return (PluginFailureKind::Deadline, out_of_time.to_string());
+        }
+        if let Some(exit) = error.downcast_ref::<I32Exit>() {
+            return (PluginFailureKind::Trap, format!("it ended its process with the code {}", exit.0));
+        }
+        let message = match (panic_message(&sandbox.output.text()), error.downcast_ref::<Trap>()) {
+            (Some(panic), _) => panic,
+            (None, Some(Trap::MemoryOutOfBounds)) => {
+                "it went beyond its memory (out of bounds), as a stack that overflows does".to_owned()
+            }
+            (None, Some(trap)) => format!("it trapped: {trap}"),
+            (None, None) => error.root_cause().to_string(),
+        };
+        (PluginFailureKind::Trap, message)
+    }
+}
+
+/// `panicked at src/lib.rs:5:9: the message`, from what Rust's panic handler writes to standard error.
+fn panic_message(output: &str) -> Option<String> {
+    let begin = output.rfind("panicked at ")?;
+    let text = &output[begin..];
+    let end = text.find("\nnote: ").unwrap_or(text.len());
+    Some(text[..end].trim_end().replacen(":\n", ": ", 1))
+}
+
+fn capped(text: &str) -> &str {
+    &text[..text.floor_char_boundary(ERROR_TEXT_BYTES_MAX)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_is_shown_with_file_and_line() {
+        let output = "debug\n\nthread '<unnamed>' (1) panicked at src/lib.rs:5:9:\nno field `x`\nnote: run with `RUST_BACKTRACE=1`\n";
+        assert_eq!(panic_message(output).unwrap(), "panicked at src/lib.rs:5:9: no field `x`");
+        assert_eq!(panic_message("all is well"), None);
+    }
+
+    #[test]
+    fn a_long_text_is_cut_between_characters() {
+        assert!(capped(&"ä".repeat(ERROR_TEXT_BYTES_MAX)).len() <= ERROR_TEXT_BYTES_MAX);
+    }
+}

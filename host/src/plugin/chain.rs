@@ -1,0 +1,70 @@
+//! A payload on its way through a chain, each plugin in an instance of its own.
+
+use bytes::Bytes;
+
+use crate::document::Document;
+use crate::model::payload::Body;
+use crate::model::plugin::{OnError, PluginFailure, PluginFailureKind};
+use crate::plugin::ChainOutcome;
+use crate::plugin::call::{Called, Made, process};
+use crate::plugin::limits::PluginLimits;
+use crate::plugin::registry::Active;
+
+/// One plugin of a chain, as it was found when the chain began.
+pub(super) struct Link {
+    pub(super) found: Result<Active, PluginFailure>,
+    pub(super) config: String,
+    pub(super) on_error: OnError,
+}
+
+/// Passes a payload through the links, in order.
+pub(super) fn run(links: Vec<Link>, source: Bytes, limits: &PluginLimits) -> ChainOutcome {
+    let Some(first) = links.first() else { return ChainOutcome::Send(Body::json(source)) };
+    let mut document = match Document::parse(source) {
+        Ok(document) => document,
+        Err(error) => return ChainOutcome::Held(unreadable(first, &error.to_string())),
+    };
+    for link in links {
+        let before = (link.on_error == OnError::Skip).then(|| document.clone());
+        match (pass(&link, document, limits), before) {
+            (Ok(Made::Document(made)), _) => document = made,
+            (Ok(Made::Body(body)), _) => return ChainOutcome::Send(body),
+            (Ok(Made::NoRuns | Made::Nothing), _) => return ChainOutcome::Filtered,
+            (Err(failure), Some(before)) => {
+                warn(&failure, "skipping a plugin");
+                document = before;
+            }
+            (Err(failure), None) if link.on_error == OnError::Drop => {
+                warn(&failure, "a plugin failed: its payload is dropped");
+                return ChainOutcome::Dropped(failure);
+            }
+            (Err(failure), None) => {
+                warn(&failure, "a plugin failed: its payload is held");
+                return ChainOutcome::Held(failure);
+            }
+        }
+    }
+    ChainOutcome::Send(Body::json(document.to_bytes()))
+}
+
+fn pass(link: &Link, document: Document, limits: &PluginLimits) -> Result<Made, PluginFailure> {
+    let active = link.found.as_ref().map_err(Clone::clone)?;
+    let called = Called { name: &active.name, component: &active.component, config: &link.config };
+    let (made, usage) = process(called, document, limits);
+    if !usage.output.is_empty() {
+        tracing::info!(plugin = %active.name, output = ?usage.output, "a plugin printed");
+    }
+    made
+}
+
+/// Guests word failures: as a debug-formatted field, in which no line end is one.
+fn warn(failure: &PluginFailure, message: &str) {
+    tracing::warn!(failure = ?failure.to_string(), "{message}");
+}
+
+/// The door lets nothing in that cannot be read; what is read here may come from an older release.
+fn unreadable(first: &Link, error: &str) -> PluginFailure {
+    let plugin = first.found.as_ref().map_or_else(|failure| failure.plugin.clone(), |active| active.name.clone());
+    let message = format!("the payload cannot be read: {error}");
+    PluginFailure { plugin, export: "load".to_owned(), kind: PluginFailureKind::Refused, message }
+}

@@ -1,0 +1,103 @@
+//! From a file's bytes to a component that can be called: what can never work here is refused with the reason, from the
+//! bytes and the component's type, before one instruction of it runs.
+
+use wasmtime::Engine;
+use wasmtime::component::{Component, ComponentExportIndex, InstancePre, Linker};
+
+use crate::model::plugin::Stages;
+use crate::plugin::linker::LINKED;
+use crate::plugin::sandbox::Sandbox;
+
+/// Why bytes are no plugin.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Refusal {
+    #[error("it is {bytes} bytes long; a plugin may have {max}")]
+    TooLarge { bytes: u64, max: u64 },
+    #[error("it is no WebAssembly; build it with --target wasm32-wasip2 and copy the .wasm file")]
+    NotWasm,
+    #[error("it is a core module, not a component; build it with --target wasm32-wasip2")]
+    CoreModule,
+    #[error("it is damaged or incomplete, or uses what this host does not allow: {0}")]
+    Damaged(String),
+    #[error("it imports {0}, which no plugin is granted; plugins have no files, network, clock or randomness")]
+    Ungranted(String),
+    #[error("it imports {0}, which this host does not know in that version or shape")]
+    Unlinkable(String),
+    #[error("it does not export `runhook:plugin/lifecycle`; use runhook-sdk (`runhook plugin new`)")]
+    NoLifecycle,
+    #[error("it exports no stage; use #[filter], #[transform] or #[render]")]
+    NoStage,
+}
+
+/// A compiled component with the places of its exports.
+pub(super) struct Callable {
+    pub(super) pre: InstancePre<Sandbox>,
+    pub(super) exports: Exports,
+    pub(super) imports: Vec<String>,
+    pub(super) hash: String,
+}
+
+/// Where the contract's functions are.
+pub(super) struct Exports {
+    pub(super) describe: ComponentExportIndex,
+    pub(super) configure: ComponentExportIndex,
+    pub(super) keep: Option<ComponentExportIndex>,
+    pub(super) apply: Option<ComponentExportIndex>,
+    pub(super) render: Option<ComponentExportIndex>,
+}
+
+impl Exports {
+    pub(super) fn stages(&self) -> Stages {
+        Stages { filter: self.keep.is_some(), transform: self.apply.is_some(), render: self.render.is_some() }
+    }
+}
+
+/// Checks and compiles.
+pub(super) fn load(engine: &Engine, linker: &Linker<Sandbox>, bytes: &[u8]) -> Result<Callable, Refusal> {
+    check_preamble(bytes)?;
+    let component = Component::new(engine, bytes).map_err(|error| Refusal::Damaged(one_line(&error)))?;
+    let imports = imports(engine, &component)?;
+    let exports = exports(&component)?;
+    let pre = linker.instantiate_pre(&component).map_err(|error| Refusal::Unlinkable(one_line(&error)))?;
+    Ok(Callable { pre, exports, imports, hash: blake3::hash(bytes).to_hex().to_string() })
+}
+
+/// The first eight bytes tell text, core modules and components apart.
+fn check_preamble(bytes: &[u8]) -> Result<(), Refusal> {
+    match bytes {
+        [0, b'a', b's', b'm', _, _, 1, 0, ..] => Ok(()),
+        [0, b'a', b's', b'm', _, _, 0, 0, ..] => Err(Refusal::CoreModule),
+        [0, b'a', b's', b'm', ..] => Err(Refusal::Damaged("it ends within its first bytes".to_owned())),
+        _ => Err(Refusal::NotWasm),
+    }
+}
+
+/// Names of the interfaces that it needs; an error where one is not linked.
+fn imports(engine: &Engine, component: &Component) -> Result<Vec<String>, Refusal> {
+    let component = component.component_type();
+    let all: Vec<String> = component.imports(engine).map(|(name, _)| name.to_owned()).collect();
+    let is_linked = |name: &&String| LINKED.iter().any(|prefix| name.starts_with(prefix));
+    let ungranted: Vec<_> = all.iter().filter(|name| !is_linked(name)).cloned().collect();
+    if ungranted.is_empty() { Ok(all) } else { Err(Refusal::Ungranted(ungranted.join(", "))) }
+}
+
+fn exports(component: &Component) -> Result<Exports, Refusal> {
+    let function = |interface: &str, name: &str| {
+        let interface = component.get_export_index(None, format!("runhook:plugin/{interface}@1.0.0"))?;
+        component.get_export_index(Some(&interface), name)
+    };
+    let exports = Exports {
+        describe: function("lifecycle", "describe").ok_or(Refusal::NoLifecycle)?,
+        configure: function("lifecycle", "configure").ok_or(Refusal::NoLifecycle)?,
+        keep: function("filter", "keep"),
+        apply: function("transform", "apply"),
+        render: function("render", "render"),
+    };
+    if exports.stages() == Stages::default() { Err(Refusal::NoStage) } else { Ok(exports) }
+}
+
+/// An error and its causes in one line.
+fn one_line(error: &wasmtime::Error) -> String {
+    let causes: Vec<_> = error.chain().map(|cause| cause.to_string().replace('\n', " ")).collect();
+    causes.join(": ")
+}

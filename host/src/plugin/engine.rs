@@ -1,0 +1,103 @@
+//! The engine's settings, and the ticker by which guests are interrupted.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::{self, Thread};
+use std::time::Duration;
+
+use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
+
+use crate::plugin::limits::PluginLimits;
+
+/// How often a running guest is looked at: the bound on how far it overshoots its budget.
+const TICK: Duration = Duration::from_millis(5);
+
+/// Memory that stays mapped in a pool's slot: saves the first pages' faults of the next instance.
+const KEEP_RESIDENT_BYTES: usize = 512 * 1024;
+
+/// Instances at once, at least; address space is all that they cost.
+const INSTANCES_MIN: u32 = 64;
+
+/// Instances at once: twice as many as there are guest threads, since slots are given back a moment late and plugins
+/// are tried beside them.
+fn instances_max() -> u32 {
+    let threads = thread::available_parallelism().map_or(1, |threads| threads.get());
+    u32::try_from(threads * 2).unwrap_or(INSTANCES_MIN).max(INSTANCES_MIN)
+}
+
+/// What guests run on.
+pub(super) fn engine(limits: &PluginLimits) -> wasmtime::Result<Engine> {
+    let mut pool = PoolingAllocationConfig::default();
+    let instances_max = instances_max();
+    pool.total_component_instances(instances_max)
+        .total_core_instances(instances_max * 4)
+        .total_memories(instances_max)
+        .total_tables(instances_max * 4)
+        .max_core_instances_per_component(16)
+        .max_memories_per_component(1)
+        .max_tables_per_component(8)
+        .max_memory_size(limits.memory_bytes)
+        .max_component_instance_size(1024 * 1024)
+        .max_core_instance_size(1024 * 1024)
+        .table_elements(limits.table_elements)
+        .linear_memory_keep_resident(KEEP_RESIDENT_BYTES);
+    let mut config = Config::new();
+    config
+        .allocation_strategy(InstanceAllocationStrategy::Pooling(pool))
+        .memory_init_cow(true)
+        .epoch_interruption(true)
+        .concurrency_support(false)
+        .wasm_component_model(true)
+        .wasm_gc(false)
+        .wasm_function_references(false)
+        .wasm_exceptions(false)
+        .wasm_memory64(false)
+        .wasm_relaxed_simd(false)
+        .wasm_tail_call(false)
+        .wasm_backtrace_max_frames(None)
+        .max_wasm_stack(512 * 1024);
+    Engine::new(&config)
+}
+
+/// Moves the engine's epoch on while guests run, and rests while none does.
+pub(super) struct Ticker {
+    running: Arc<AtomicUsize>,
+    thread: Thread,
+}
+
+/// A guest runs as long as this lives.
+pub(super) struct Running {
+    running: Arc<AtomicUsize>,
+}
+
+impl Ticker {
+    pub(super) fn start(engine: &Engine) -> std::io::Result<Self> {
+        let running = Arc::new(AtomicUsize::new(0));
+        let (counted, engine) = (running.clone(), engine.weak());
+        let handle = thread::Builder::new().name("guest-ticker".to_owned()).spawn(move || {
+            while let Some(engine) = engine.upgrade() {
+                if counted.load(Ordering::Acquire) == 0 {
+                    drop(engine);
+                    thread::park_timeout(Duration::from_secs(1));
+                } else {
+                    thread::sleep(TICK);
+                    engine.increment_epoch();
+                }
+            }
+        })?;
+        Ok(Self { running, thread: handle.thread().clone() })
+    }
+
+    pub(super) fn running(&self) -> Running {
+        if self.running.fetch_add(1, Ordering::AcqRel) == 0 {
+            self.thread.unpark();
+        }
+        Running { running: self.running.clone() }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.running.fetch_sub(1, Ordering::AcqRel);
+    }
+}

@@ -1,0 +1,220 @@
+//! The `document` and `log` interfaces: the guest's calls, counted and passed to the document.
+
+use jiff::civil::DateTime;
+use jiff::tz::Offset;
+use tracing::{debug, error, info, trace, warn};
+use wasmtime::component::Resource;
+
+use crate::document::RunKey;
+use crate::plugin::bindings::{PayloadHandle, RunHandle, document, log};
+use crate::plugin::output_ring::one_line;
+use crate::plugin::sandbox::Sandbox;
+
+type Run = Resource<RunHandle>;
+type Payload = Resource<PayloadHandle>;
+type Result<T> = wasmtime::Result<T>;
+
+/// Longest log line that is kept, in bytes.
+const LOG_LINE_BYTES_MAX: usize = 2048;
+
+fn key(run: &Run) -> RunKey {
+    RunKey(run.rep() as usize)
+}
+
+impl Sandbox {
+    fn run_text(&mut self, run: &Run, pointer: &str) -> Result<Option<String>> {
+        self.usage.call()?;
+        match self.document.run_text(key(run), pointer) {
+            Some(text) => self.usage.hand_out(text).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    fn payload_text(&mut self, pointer: &str) -> Result<Option<String>> {
+        self.usage.call()?;
+        match self.document.text(pointer) {
+            Some(text) => self.usage.hand_out(text).map(Some),
+            None => Ok(None),
+        }
+    }
+}
+
+impl document::Host for Sandbox {}
+
+impl document::HostRun for Sandbox {
+    fn id(&mut self, run: Run) -> Result<String> {
+        Ok(self.run_text(&run, "/id")?.unwrap_or_default())
+    }
+
+    fn name(&mut self, run: Run) -> Result<String> {
+        Ok(self.run_text(&run, "/name")?.unwrap_or_default())
+    }
+
+    fn run_type(&mut self, run: Run) -> Result<String> {
+        Ok(self.run_text(&run, "/run_type")?.unwrap_or_default())
+    }
+
+    fn status(&mut self, run: Run) -> Result<String> {
+        Ok(self.run_text(&run, "/status")?.unwrap_or_default())
+    }
+
+    fn error(&mut self, run: Run) -> Result<Option<String>> {
+        self.run_text(&run, "/error")
+    }
+
+    fn tags(&mut self, run: Run) -> Result<Vec<String>> {
+        self.usage.call()?;
+        let tags = self.document.run_get(key(&run), "/tags");
+        let tags: Vec<String> = tags.and_then(|tags| serde_json::from_str(&tags).ok()).unwrap_or_default();
+        tags.into_iter().map(|tag| self.usage.hand_out(tag)).collect()
+    }
+
+    fn start_time(&mut self, run: Run) -> Result<Option<String>> {
+        self.run_text(&run, "/start_time")
+    }
+
+    fn end_time(&mut self, run: Run) -> Result<Option<String>> {
+        self.run_text(&run, "/end_time")
+    }
+
+    fn latency_ms(&mut self, run: Run) -> Result<Option<f64>> {
+        self.usage.call()?;
+        let time = |field| self.document.run_text(key(&run), field).as_deref().and_then(micros);
+        Ok(time("/start_time").zip(time("/end_time")).map(|(start, end)| (end - start) as f64 / 1000.0))
+    }
+
+    fn total_tokens(&mut self, run: Run) -> Result<Option<u64>> {
+        self.usage.call()?;
+        Ok(self.document.run_get(key(&run), "/total_tokens").and_then(|tokens| tokens.parse().ok()))
+    }
+
+    fn url(&mut self, run: Run) -> Result<Option<String>> {
+        match self.run_text(&run, "/trace_url")? {
+            Some(url) => Ok(Some(url)),
+            None => self.run_text(&run, "/app_path"),
+        }
+    }
+
+    fn get(&mut self, run: Run, pointer: String) -> Result<Option<String>> {
+        self.usage.call()?;
+        self.usage.take_in(pointer.len())?;
+        match self.document.run_get(key(&run), &pointer) {
+            Some(json) => self.usage.hand_out(json).map(|json| Some(json.into_owned())),
+            None => Ok(None),
+        }
+    }
+
+    fn text(&mut self, run: Run, pointer: String) -> Result<Option<String>> {
+        self.usage.take_in(pointer.len())?;
+        self.run_text(&run, &pointer)
+    }
+
+    fn set(&mut self, run: Run, pointer: String, value: String) -> Result<std::result::Result<(), String>> {
+        self.usage.call()?;
+        self.usage.take_in(pointer.len() + value.len())?;
+        Ok(self.document.run_set(key(&run), &pointer, &value).map_err(|error| error.to_string()))
+    }
+
+    fn remove(&mut self, run: Run, pointer: String) -> Result<bool> {
+        self.usage.call()?;
+        self.usage.take_in(pointer.len())?;
+        Ok(self.document.run_remove(key(&run), &pointer))
+    }
+
+    fn drop(&mut self, _run: Run) -> Result<()> {
+        Ok(())
+    }
+}
+
+impl document::HostPayload for Sandbox {
+    fn rule_id(&mut self, _: Payload) -> Result<String> {
+        Ok(self.payload_text("/rule_id")?.unwrap_or_default())
+    }
+
+    fn start_time(&mut self, _: Payload) -> Result<String> {
+        Ok(self.payload_text("/start_time")?.unwrap_or_default())
+    }
+
+    fn end_time(&mut self, _: Payload) -> Result<String> {
+        Ok(self.payload_text("/end_time")?.unwrap_or_default())
+    }
+
+    fn len(&mut self, _: Payload) -> Result<u32> {
+        self.usage.call()?;
+        Ok(u32::try_from(self.document.len()).unwrap_or(u32::MAX))
+    }
+
+    fn run(&mut self, _: Payload, index: u32) -> Result<Option<Run>> {
+        self.usage.call()?;
+        let key = self.document.run(index as usize).and_then(|key| u32::try_from(key.0).ok());
+        Ok(key.map(Resource::new_own))
+    }
+
+    fn drop_run(&mut self, _: Payload, index: u32) -> Result<bool> {
+        self.usage.call()?;
+        let key = self.document.run(index as usize);
+        Ok(key.is_some_and(|key| self.document.drop_run(key)))
+    }
+
+    fn get(&mut self, _: Payload, pointer: String) -> Result<Option<String>> {
+        self.usage.call()?;
+        self.usage.take_in(pointer.len())?;
+        match self.document.get(&pointer) {
+            Some(json) => self.usage.hand_out(json).map(|json| Some(json.into_owned())),
+            None => Ok(None),
+        }
+    }
+
+    fn text(&mut self, _: Payload, pointer: String) -> Result<Option<String>> {
+        self.usage.take_in(pointer.len())?;
+        self.payload_text(&pointer)
+    }
+
+    fn set(&mut self, _: Payload, pointer: String, value: String) -> Result<std::result::Result<(), String>> {
+        self.usage.call()?;
+        self.usage.take_in(pointer.len() + value.len())?;
+        Ok(self.document.set(&pointer, &value).map_err(|error| error.to_string()))
+    }
+
+    fn remove(&mut self, _: Payload, pointer: String) -> Result<bool> {
+        self.usage.call()?;
+        self.usage.take_in(pointer.len())?;
+        Ok(self.document.remove(&pointer))
+    }
+
+    fn json(&mut self, payload: Payload) -> Result<String> {
+        Ok(document::HostPayload::get(self, payload, String::new())?.unwrap_or_default())
+    }
+
+    fn drop(&mut self, _: Payload) -> Result<()> {
+        Ok(())
+    }
+}
+
+impl log::Host for Sandbox {
+    fn log(&mut self, level: String, message: String) -> Result<()> {
+        self.usage.call()?;
+        self.usage.take_in(message.len())?;
+        self.usage.log_lines += 1;
+        if self.usage.log_lines > self.usage.limits.log_lines {
+            return Ok(());
+        }
+        let message = one_line(&message[..message.floor_char_boundary(LOG_LINE_BYTES_MAX)]);
+        let plugin = &self.plugin;
+        match level.as_str() {
+            "error" => error!(%plugin, "{message}"),
+            "warn" => warn!(%plugin, "{message}"),
+            "debug" => debug!(%plugin, "{message}"),
+            "trace" => trace!(%plugin, "{message}"),
+            _ => info!(%plugin, "{message}"),
+        }
+        Ok(())
+    }
+}
+
+/// Microseconds of a time as runs write it: naive or zoned.
+fn micros(time: &str) -> Option<i64> {
+    let zoned = time.parse::<jiff::Timestamp>();
+    let naive = || Offset::UTC.to_timestamp(time.parse::<DateTime>().ok()?).ok();
+    zoned.ok().or_else(naive).map(|time| time.as_microsecond())
+}

@@ -1,0 +1,64 @@
+//! The guests' own threads: as many as there are cores, so that a busy guest delays guests and never the I/O.
+
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::thread;
+
+use tokio::sync::oneshot;
+
+type Job = Box<dyn FnOnce() + Send>;
+
+/// Threads that wait for guests to run. They end when this is dropped.
+pub(super) struct GuestThreads {
+    jobs: mpsc::Sender<Job>,
+}
+
+impl GuestThreads {
+    pub(super) fn start() -> std::io::Result<Self> {
+        let (jobs, waiting) = mpsc::channel::<Job>();
+        let waiting = Arc::new(Mutex::new(waiting));
+        for number in 0..thread::available_parallelism()?.get() {
+            let waiting = waiting.clone();
+            thread::Builder::new().name(format!("guest-{number}")).spawn(move || work(&waiting))?;
+        }
+        Ok(Self { jobs })
+    }
+
+    /// Runs the work on the next free thread. None when it panicked, which is a fault of the host's.
+    pub(super) async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+        let (answer, answered) = oneshot::channel();
+        // Who asked may be gone; the work is done nevertheless and its answer dropped.
+        let job = Box::new(move || drop(answer.send(work())));
+        self.jobs.send(job).ok()?;
+        answered.await.ok()
+    }
+}
+
+/// Runs the work on a thread of its own and waits for it: guests' output may block, which the I/O runtime's threads
+/// must not.
+pub(super) fn on_own_thread<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+    thread::scope(|scope| scope.spawn(work).join()).unwrap_or_else(|panic| resume_unwind(panic))
+}
+
+fn work(waiting: &Mutex<mpsc::Receiver<Job>>) {
+    loop {
+        let next = waiting.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let Ok(job) = next else { return };
+        // The job's channel closes with it: who waits is told.
+        let _ = catch_unwind(AssertUnwindSafe(job));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_is_told_and_costs_no_thread() {
+        let threads = GuestThreads::start().unwrap();
+        for _ in 0..20 {
+            assert_eq!(threads.run(|| -> u32 { panic!("on purpose") }).await, None);
+        }
+        assert_eq!(threads.run(|| 7).await, Some(7));
+    }
+}

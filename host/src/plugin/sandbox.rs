@@ -1,0 +1,163 @@
+//! What one instance can reach and use: the document, the body, its output, and the counters that bound it all.
+//!
+//! Made afresh for every plugin and payload; nothing in it outlives the call.
+
+use wasmtime::ResourceLimiter;
+use wasmtime_wasi::{ResourceTable, WasiCtx, WasiCtxView, WasiView};
+
+use crate::document::Document;
+use crate::model::payload::Body;
+use crate::model::plugin::PluginName;
+use crate::plugin::budget::{OutOfTime, TimeBudget};
+use crate::plugin::limits::PluginLimits;
+use crate::plugin::output_ring::OutputRing;
+
+/// Handles that a guest may hold at once.
+pub(super) const HANDLES_MAX: usize = 10_000;
+
+/// A limit that a guest has hit, in words.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum LimitHit {
+    #[error("it needs more than its {} MiB of memory", .0 / 1024 / 1024)]
+    Memory(usize),
+    #[error("it needs more than its {0} table elements")]
+    Table(usize),
+    #[error("it called the host more than {0} times")]
+    HostCalls(u64),
+    #[error("it asked for more than {} MiB of the payload", .0 / 1024 / 1024)]
+    BytesOut(u64),
+    #[error("it wrote more than {} MiB", .0 / 1024 / 1024)]
+    BytesIn(u64),
+}
+
+/// The state of one instance.
+pub(super) struct Sandbox {
+    pub(super) plugin: PluginName,
+    pub(super) document: Document,
+    /// Head of the body that a render stage fills; its bytes are in `written`.
+    pub(super) body: Body,
+    pub(super) written: Vec<u8>,
+    pub(super) output: OutputRing,
+    pub(super) usage: Usage,
+    pub(super) time: TimeBudget,
+    pub(super) out_of_time: Option<OutOfTime>,
+    table: ResourceTable,
+    wasi: WasiCtx,
+}
+
+/// What an instance has used of its limits.
+#[derive(Clone, Debug)]
+pub(super) struct Usage {
+    pub(super) limits: PluginLimits,
+    pub(super) memory_bytes: usize,
+    pub(super) table_elements: usize,
+    pub(super) host_calls: u64,
+    pub(super) bytes_out: u64,
+    pub(super) bytes_in: u64,
+    pub(super) log_lines: u64,
+    pub(super) hit: Option<LimitHit>,
+}
+
+impl Sandbox {
+    pub(super) fn new(plugin: PluginName, document: Document, limits: PluginLimits) -> Self {
+        let cpu = limits.cpu(document.source_len());
+        let output = OutputRing::default();
+        let wasi = WasiCtx::builder().stdout(output.clone()).stderr(output.clone()).build();
+        Self {
+            plugin,
+            document,
+            body: Body::json(bytes::Bytes::new()),
+            written: Vec::new(),
+            output,
+            usage: Usage::new(limits),
+            time: TimeBudget::begin(cpu, cpu * limits.wall_factor),
+            out_of_time: None,
+            table: ResourceTable::new(),
+            wasi,
+        }
+    }
+
+    /// Looked at whenever the epoch moves on.
+    pub(super) fn check_time(&mut self) -> wasmtime::Result<()> {
+        self.time.check().map_err(|out_of_time| {
+            self.out_of_time = Some(out_of_time);
+            wasmtime::Error::from(out_of_time)
+        })
+    }
+}
+
+impl Usage {
+    fn new(limits: PluginLimits) -> Self {
+        Self {
+            limits,
+            memory_bytes: 0,
+            table_elements: 0,
+            host_calls: 0,
+            bytes_out: 0,
+            bytes_in: 0,
+            log_lines: 0,
+            hit: None,
+        }
+    }
+
+    /// Counts a call into the host.
+    pub(super) fn call(&mut self) -> wasmtime::Result<()> {
+        self.host_calls += 1;
+        let max = self.limits.host_calls;
+        self.bound(self.host_calls <= max, LimitHit::HostCalls(max))
+    }
+
+    /// Counts bytes that are handed to the guest, and hands them over.
+    pub(super) fn hand_out<T: AsRef<str>>(&mut self, text: T) -> wasmtime::Result<T> {
+        self.bytes_out += text.as_ref().len() as u64;
+        let max = self.limits.bytes_out;
+        self.bound(self.bytes_out <= max, LimitHit::BytesOut(max))?;
+        Ok(text)
+    }
+
+    /// Counts bytes that come from the guest.
+    pub(super) fn take_in(&mut self, bytes: usize) -> wasmtime::Result<()> {
+        self.bytes_in += bytes as u64;
+        let max = self.limits.bytes_in;
+        self.bound(self.bytes_in <= max, LimitHit::BytesIn(max))
+    }
+
+    fn bound(&mut self, is_within: bool, hit: LimitHit) -> wasmtime::Result<()> {
+        if is_within {
+            return Ok(());
+        }
+        self.hit = Some(hit.clone());
+        Err(hit.into())
+    }
+}
+
+impl ResourceLimiter for Usage {
+    /// Sums all memories; `StoreLimits` of wasmtime counts each by itself.
+    fn memory_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
+        let needed = self.memory_bytes + desired.saturating_sub(current);
+        let is_within = needed <= self.limits.memory_bytes;
+        if is_within {
+            self.memory_bytes = needed;
+        } else {
+            self.hit = Some(LimitHit::Memory(self.limits.memory_bytes));
+        }
+        Ok(is_within)
+    }
+
+    fn table_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
+        let needed = self.table_elements + desired.saturating_sub(current);
+        let is_within = needed <= self.limits.table_elements;
+        if is_within {
+            self.table_elements = needed;
+        } else {
+            self.hit = Some(LimitHit::Table(self.limits.table_elements));
+        }
+        Ok(is_within)
+    }
+}
+
+impl WasiView for Sandbox {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+    }
+}

@@ -1,0 +1,173 @@
+//! Watches the plugin directory by looking at it: works on every file system, needs no event to arrive.
+//!
+//! A file is read when two looks in a row find it unchanged, so that one that is being copied is left alone; what is
+//! read then and does not load is marked, and what was active before stays.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, Metadata};
+use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Weak};
+use std::thread;
+use std::time::Duration;
+
+use rustix::fs::{Mode, OFlags};
+use tracing::{info, warn};
+
+use crate::plugin::registry::{Active, Registry};
+
+/// Between two looks: a plugin is active about two of these after the copy.
+const INTERVAL: Duration = Duration::from_millis(200);
+
+/// By what a change of a file is noticed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Stamp {
+    modified: (i64, i64),
+    changed: (i64, i64),
+    bytes: u64,
+    inode: u64,
+}
+
+impl Stamp {
+    fn of(metadata: &Metadata) -> Self {
+        Self {
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
+            bytes: metadata.len(),
+            inode: metadata.ino(),
+        }
+    }
+}
+
+pub(super) struct Watcher {
+    directory: PathBuf,
+    /// What the last look found.
+    seen: BTreeMap<String, Stamp>,
+    /// What was last read of each file, whether it loaded or not.
+    handled: BTreeMap<String, Stamp>,
+    is_readable: bool,
+}
+
+impl Watcher {
+    /// Loads what is there. What is half copied at this moment cannot load and is read again when it changes.
+    pub(super) fn begin(directory: &Path, registry: &Registry) -> io::Result<Self> {
+        let seen = look(directory)?;
+        let mut watcher = Self { directory: directory.to_owned(), seen, handled: BTreeMap::new(), is_readable: true };
+        watcher.look_again(registry);
+        Ok(watcher)
+    }
+
+    /// Watches on a thread of its own until the registry is gone.
+    pub(super) fn watch(mut self, registry: &Arc<Registry>) -> io::Result<()> {
+        let registry: Weak<Registry> = Arc::downgrade(registry);
+        let work = move || {
+            while let Some(registry) = registry.upgrade() {
+                self.look_again(&registry);
+                drop(registry);
+                thread::sleep(INTERVAL);
+            }
+        };
+        thread::Builder::new().name("plugin-watcher".to_owned()).spawn(work).map(drop)
+    }
+
+    /// One look: loads what has come to rest, removes what has been gone for two looks.
+    pub(super) fn look_again(&mut self, registry: &Registry) {
+        let found = match look(&self.directory) {
+            Ok(found) => found,
+            Err(error) => return self.cannot_look(&error),
+        };
+        self.is_readable = true;
+        let gone: Vec<_> = self.handled.keys().filter(|file| !found.contains_key(*file)).cloned().collect();
+        for file in gone.iter().filter(|file| !self.seen.contains_key(*file)) {
+            info!(file, "the plugin's file is gone");
+            registry.remove(file);
+            self.handled.remove(file);
+            // What was refused for its name may have it now.
+            self.handled.retain(|other, _| registry.is_active(other));
+        }
+        let is_at_rest =
+            |file: &String, stamp: &Stamp| self.seen.get(file) == Some(stamp) && self.handled.get(file) != Some(stamp);
+        let mut at_rest: Vec<_> = found.iter().filter(|(file, stamp)| is_at_rest(file, stamp)).collect();
+        // Of two files with one name the older wins.
+        at_rest.sort_by_key(|(_, stamp)| **stamp);
+        for (file, stamp) in at_rest {
+            self.load(registry, file, *stamp);
+        }
+        self.seen = found;
+    }
+
+    fn load(&mut self, registry: &Registry, file: &str, stamp: Stamp) {
+        let loaded = match read(&self.directory, file, stamp, registry.loader().limits.file_bytes) {
+            Ok(bytes) => registry.free_name(file).and_then(|name| registry.loader().load(&name, &bytes)),
+            Err(ReadError::Changed) => return,
+            Err(ReadError::Refused(reason)) => Err(reason),
+        };
+        self.handled.insert(file.to_owned(), stamp);
+        match &loaded {
+            Ok(Active { name, component, .. }) => info!(plugin = %name, file, hash = component.hash, "plugin active"),
+            Err(error) => warn!(file, error, "cannot load a plugin"),
+        }
+        registry.put(file, loaded);
+    }
+
+    /// Said once; what is active stays.
+    fn cannot_look(&mut self, error: &io::Error) {
+        if self.is_readable {
+            warn!(directory = %self.directory.display(), %error, "cannot read the plugin directory; plugins stay as they are");
+        }
+        self.is_readable = false;
+    }
+}
+
+/// The `.wasm` entries of the directory; hidden ones are other programs' drafts.
+fn look(directory: &Path) -> io::Result<BTreeMap<String, Stamp>> {
+    let mut found = BTreeMap::new();
+    for entry in fs::read_dir(directory)? {
+        let Ok(file) = entry?.file_name().into_string() else { continue };
+        let is_component = file.ends_with(".wasm") && !file.starts_with('.');
+        if !is_component {
+            continue;
+        }
+        // What vanishes meanwhile, or leads nowhere, is not there.
+        if let Ok(metadata) = fs::metadata(directory.join(&file)) {
+            found.insert(file, Stamp::of(&metadata));
+        }
+    }
+    Ok(found)
+}
+
+enum ReadError {
+    /// It changed while it was read; the next look sees it again.
+    Changed,
+    /// It will not do, in words.
+    Refused(String),
+}
+
+/// The file's bytes: opened once, a regular file within the directory, within the size, and the same before and after.
+fn read(directory: &Path, file: &str, stamp: Stamp, bytes_max: u64) -> Result<Vec<u8>, ReadError> {
+    let gone = |_| ReadError::Changed;
+    let home = directory.canonicalize().map_err(gone)?;
+    let path = directory.join(file).canonicalize().map_err(gone)?;
+    if !path.starts_with(&home) {
+        let reason = format!("it is a link out of the directory, to {}; copy the file instead", path.display());
+        return Err(ReadError::Refused(reason));
+    }
+    let unreadable = |error: io::Error| ReadError::Refused(format!("it cannot be read: {error}"));
+    // Without blocking: a FIFO would wait for a writer.
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let mut opened: File =
+        rustix::fs::open(&path, flags, Mode::empty()).map_err(|error| unreadable(error.into()))?.into();
+    let metadata = opened.metadata().map_err(unreadable)?;
+    if !metadata.is_file() {
+        return Err(ReadError::Refused("it is no regular file".to_owned()));
+    }
+    if metadata.len() > bytes_max {
+        let reason = format!("it is {} bytes long; a plugin may have {bytes_max}", metadata.len());
+        return Err(ReadError::Refused(reason));
+    }
+    let mut bytes = Vec::new();
+    opened.by_ref().take(bytes_max + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    let is_whole = Stamp::of(&metadata) == stamp && opened.metadata().is_ok_and(|after| Stamp::of(&after) == stamp);
+    if is_whole { Ok(bytes) } else { Err(ReadError::Changed) }
+}

@@ -1,0 +1,153 @@
+//! The read side: runs by query, page by page, as the API shows them.
+//!
+//! The store narrows by what it keeps in columns; the rest is asked of each run. A page that finds little is ended
+//! after a bound of runs, with the place where the next one goes on.
+
+use std::sync::Arc;
+
+use bytestring::ByteString;
+use tracing::warn;
+
+use crate::blobs::Blobs;
+use crate::limits;
+use crate::model::Timestamp;
+use crate::model::ids::RunId;
+use crate::model::run::{Run, Status};
+use crate::selection::{Found, Selection};
+use crate::store::runs::{RunQuery, StoredRun};
+use crate::store::{Store, StoreError};
+
+/// Which runs to show.
+#[derive(Clone, Debug, Default)]
+pub struct RunSearch {
+    /// What the store narrows by; its limit is that of one look.
+    pub query: RunQuery,
+    /// The three filters.
+    pub selection: Selection,
+    /// Only children of this run.
+    pub parent: Option<RunId>,
+    /// Only of this type, in lower case.
+    pub run_type: Option<String>,
+    /// Only runs with an error, or only runs without.
+    pub has_error: Option<bool>,
+    /// Only runs on one of these examples; all where empty.
+    pub reference_examples: Vec<uuid::Uuid>,
+    /// At most so many on a page.
+    pub limit: usize,
+}
+
+/// Where a page ends: start and number of its last run.
+pub type Place = (Timestamp, i64);
+
+/// A page of runs.
+#[derive(Debug, Default)]
+pub struct Page {
+    /// In the order asked for.
+    pub runs: Vec<Found>,
+    /// Where the next page begins; none behind the last one.
+    pub next: Option<Place>,
+}
+
+/// Reads runs.
+#[derive(Clone)]
+pub struct Reading {
+    store: Arc<dyn Store>,
+    blobs: Blobs,
+}
+
+impl Reading {
+    /// Over a store, and over the blobs that its rows name.
+    pub fn new(store: Arc<dyn Store>, blobs: Blobs) -> Self {
+        Self { store, blobs }
+    }
+
+    /// One run with what is said about it.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn run(&self, id: RunId) -> Result<Option<Found>, StoreError> {
+        let rows = self.store.runs(RunQuery { ids: vec![id], ..RunQuery::default() }).await?;
+        let mut found = Selection::default().pick(&*self.store, rows).await?;
+        self.fetch(&mut found).await;
+        Ok(found.pop())
+    }
+
+    /// A page of what is searched.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn page(&self, search: &RunSearch) -> Result<Page, StoreError> {
+        let mut page = self.page_of_rows(search).await?;
+        self.fetch(&mut page.runs).await;
+        Ok(page)
+    }
+
+    async fn page_of_rows(&self, search: &RunSearch) -> Result<Page, StoreError> {
+        let mut page = Page { runs: Vec::new(), next: search.query.after };
+        let mut looked_at = 0;
+        while looked_at < limits::RUNS_READ_PER_PAGE_MAX {
+            let rows = self.store.runs(RunQuery { after: page.next, ..search.query.clone() }).await?;
+            let Some(last) = rows.last().map(place) else { return Ok(Page { next: None, ..page }) };
+            looked_at += rows.len();
+            for found in self.pick(search, rows).await? {
+                let place = (found.run.start_time, found.number);
+                page.runs.push(found);
+                if page.runs.len() >= search.limit {
+                    return Ok(Page { next: Some(place), ..page });
+                }
+            }
+            page.next = Some(last);
+        }
+        Ok(page)
+    }
+
+    /// Puts inputs and outputs that are blobs in their places, up to a bound for all of them. Those beyond it, and those
+    /// that cannot be had, are left to their links.
+    async fn fetch(&self, runs: &mut [Found]) {
+        let mut room = limits::BLOBS_SHOWN_BYTES_MAX;
+        for run in runs.iter_mut().map(|found| &mut found.run) {
+            let fields = [(&run.blobs.inputs, &mut run.inputs), (&run.blobs.outputs, &mut run.outputs)];
+            for (key, value) in fields {
+                if let Some(text) = self.text(key.as_deref(), room).await {
+                    room -= text.len();
+                    *value = Some(text);
+                }
+            }
+        }
+    }
+
+    async fn text(&self, key: Option<&str>, bytes_max: usize) -> Option<ByteString> {
+        let key = key?.parse().ok()?;
+        let read = self.blobs.get(&key, bytes_max).await;
+        let bytes = read.inspect_err(|error| warn!(%key, %error, "a blob is shown as a link only")).ok()??;
+        ByteString::try_from(bytes).ok()
+    }
+
+    async fn pick(&self, search: &RunSearch, rows: Vec<StoredRun>) -> Result<Vec<Found>, StoreError> {
+        let mut picked = Vec::new();
+        for found in search.selection.pick(&*self.store, rows).await? {
+            let is_wanted = search.wants(&found.run);
+            if is_wanted && search.selection.tree_passes(&*self.store, found.run.trace).await? {
+                picked.push(found);
+            }
+        }
+        Ok(picked)
+    }
+}
+
+fn place(row: &StoredRun) -> Place {
+    (row.start_time, row.number)
+}
+
+impl RunSearch {
+    /// What the store has no column for.
+    fn wants(&self, run: &Run) -> bool {
+        let is_of_type = self.run_type.as_ref().is_none_or(|run_type| run_type == &run.run_type);
+        let is_of_example = self.reference_examples.is_empty()
+            || run.reference_example.is_some_and(|example| self.reference_examples.contains(&example));
+        is_of_type
+            && is_of_example
+            && self.parent.is_none_or(|parent| run.parent == Some(parent))
+            && self.has_error.is_none_or(|has_error| (run.status == Status::Error) == has_error)
+    }
+}

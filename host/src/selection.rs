@@ -1,0 +1,187 @@
+//! Which runs are wanted: a filter of the run itself, one of its trace's root, one that some run of its trace passes.
+//!
+//! Rules select the runs of their payloads with it, and the API the runs that it shows. Filters are compiled once.
+//! Evaluation happens where it holds up no other task. Knows nothing of windows or pages.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use tracing::error;
+
+use crate::filter::{Facts, Filter, FilterError};
+use crate::model::ids::RunId;
+use crate::model::run::{Feedback, Run};
+use crate::said::Said;
+use crate::store::runs::{NewAttachment, RunQuery, StoredRun};
+use crate::store::{Store, StoreError};
+
+/// The three filters; cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct Selection(Arc<Filters>);
+
+#[derive(Debug, Default)]
+struct Filters {
+    run: Option<Filter>,
+    root: Option<Filter>,
+    tree: Option<Filter>,
+}
+
+/// A run that is wanted.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// The store's number of it.
+    pub number: i64,
+    /// The run.
+    pub run: Run,
+    /// What is said about it, oldest first.
+    pub feedback: Vec<Feedback>,
+    /// Its files, by name.
+    pub attachments: Vec<NewAttachment>,
+    /// Size of its layers.
+    pub bytes: usize,
+}
+
+impl Selection {
+    /// Compiles; none stands for a filter that everything passes.
+    ///
+    /// # Errors
+    /// The key of the filter that is wrong (`filter`, `trace_filter` or `tree_filter`), and what is wrong with it.
+    pub fn parse(
+        run: Option<&str>,
+        root: Option<&str>,
+        tree: Option<&str>,
+    ) -> Result<Self, (&'static str, FilterError)> {
+        let parse = |key, text: Option<&str>| text.map(Filter::parse).transpose().map_err(|error| (key, error));
+        Ok(Self(Arc::new(Filters {
+            run: parse("filter", run)?,
+            root: parse("trace_filter", root)?,
+            tree: parse("tree_filter", tree)?,
+        })))
+    }
+
+    /// Whether a change of the root run can change what is wanted among the others.
+    pub fn asks_root(&self) -> bool {
+        self.0.root.is_some()
+    }
+
+    /// Whether a change of any run of the trace can.
+    pub fn asks_tree(&self) -> bool {
+        self.0.tree.is_some()
+    }
+
+    /// Those of the runs that pass the first two filters, with what is said about them.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn pick(&self, store: &dyn Store, rows: Vec<StoredRun>) -> Result<Vec<Found>, StoreError> {
+        if rows.is_empty() {
+            return Ok(Vec::new());
+        }
+        let needs_feedback = needs_feedback(self.0.run.as_ref());
+        let mut said = said(store, needs_feedback, rows.iter().map(|row| row.id)).await?;
+        let roots = self.roots(store, &rows).await?;
+        let filters = self.0.clone();
+        let pick = move || {
+            let found = |row: StoredRun| {
+                let run = run(&row)?;
+                let feedback = said.take(run.id);
+                let is_wanted = filters.root_passes(&roots, run.trace) && passes(filters.run.as_ref(), &run, &feedback);
+                let (number, bytes, attachments) = (row.number, row.bytes(), Vec::new());
+                is_wanted.then_some(Found { number, run, feedback, attachments, bytes })
+            };
+            rows.into_iter().filter_map(found).collect::<Vec<_>>()
+        };
+        let mut found = blocking(pick).await;
+        if !needs_feedback {
+            let mut said = Said::about(store, found.iter().map(|found| found.run.id)).await?;
+            found.iter_mut().for_each(|found| found.feedback = said.take(found.run.id));
+        }
+        add_attachments(store, &mut found).await?;
+        Ok(found)
+    }
+
+    /// Whether some run of the trace passes the third filter, complete or not. One that is in no project yet does not
+    /// count: its post will change it.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn tree_passes(&self, store: &dyn Store, trace: RunId) -> Result<bool, StoreError> {
+        if !self.asks_tree() {
+            return Ok(true);
+        }
+        let mut query = RunQuery { trace: Some(trace), ..RunQuery::default() };
+        loop {
+            let rows = store.runs(query.clone()).await?;
+            let Some(last) = rows.last() else { return Ok(false) };
+            query.after = Some((last.start_time, last.number));
+            let said = said(store, needs_feedback(self.0.tree.as_ref()), rows.iter().map(|row| row.id)).await?;
+            let filters = self.0.clone();
+            let passes = move || {
+                let passes = |run: Run| passes(filters.tree.as_ref(), &run, said.of(run.id));
+                rows.iter().filter(|row| row.project.is_some()).filter_map(run).any(passes)
+            };
+            if blocking(passes).await {
+                return Ok(true);
+            }
+        }
+    }
+
+    /// The root runs of the rows' traces with what is said about them, where the second filter asks for them.
+    async fn roots(&self, store: &dyn Store, rows: &[StoredRun]) -> Result<Roots, StoreError> {
+        if !self.asks_root() {
+            return Ok(Roots::new());
+        }
+        let traces: HashSet<_> = rows.iter().map(|row| row.trace).collect();
+        let rows = store.roots(traces.into_iter().collect()).await?;
+        let needs_feedback = needs_feedback(self.0.root.as_ref());
+        let mut said = said(store, needs_feedback, rows.iter().map(|row| row.id)).await?;
+        let roots = rows.iter().filter_map(run).map(|root| {
+            let feedback = said.take(root.id);
+            (root.trace, (root, feedback))
+        });
+        Ok(roots.collect())
+    }
+}
+
+async fn add_attachments(store: &dyn Store, found: &mut [Found]) -> Result<(), StoreError> {
+    if found.is_empty() {
+        return Ok(());
+    }
+    let files = store.attachments(found.iter().map(|found| found.run.id).collect()).await?;
+    for found in found.iter_mut() {
+        found.attachments = files.iter().filter(|file| file.run == found.run.id).cloned().collect();
+    }
+    Ok(())
+}
+
+type Roots = HashMap<RunId, (Run, Vec<Feedback>)>;
+
+impl Filters {
+    /// A root that is not there yet passes nothing.
+    fn root_passes(&self, roots: &Roots, trace: RunId) -> bool {
+        let root_passes = |(root, feedback): &(Run, Vec<Feedback>)| passes(self.root.as_ref(), root, feedback);
+        self.root.is_none() || roots.get(&trace).is_some_and(root_passes)
+    }
+}
+
+fn passes(filter: Option<&Filter>, run: &Run, feedback: &[Feedback]) -> bool {
+    filter.is_none_or(|filter| filter.matches(&Facts::new(run, feedback)))
+}
+
+fn needs_feedback(filter: Option<&Filter>) -> bool {
+    filter.is_some_and(Filter::needs_feedback)
+}
+
+/// What is said about the runs, where it matters.
+async fn said(store: &dyn Store, matters: bool, runs: impl Iterator<Item = RunId>) -> Result<Said, StoreError> {
+    if matters { Said::about(store, runs).await } else { Ok(Said::default()) }
+}
+
+/// What is stored was checked at the door.
+fn run(row: &StoredRun) -> Option<Run> {
+    row.to_run().inspect_err(|error| error!(run = %row.id, %error, "a stored run cannot be read")).ok()
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
+}

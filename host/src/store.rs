@@ -1,0 +1,209 @@
+//! The store: what is durable, and the only coordination between workers.
+//!
+//! Rules of the seam:
+//! - Each method is one transaction. When it returns `Ok`, its effect survives power loss.
+//! - Nothing here calls a guest or a receiver; nobody holds a transaction over either.
+//! - `complete` is a compare-and-set on the claim's fence: a holder whose claim was taken over changes nothing.
+//! - Time is handed in. The store never looks at a clock.
+//! - Methods may be called concurrently by any number of tasks; a backend groups what gathers into one commit.
+
+#[cfg(test)]
+mod conformance;
+pub mod runs;
+pub mod sqlite;
+
+use std::collections::HashMap;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use crate::model::Timestamp;
+use crate::model::attempt::Attempt;
+use crate::model::delivery::{Claim, Delivery, DeliveryRecord, NewDelivery, Next, State};
+use crate::model::ids::{DeliveryId, EndpointId, HostId, PayloadId, RuleId};
+use crate::model::payload::PendingPayload;
+use crate::model::rule::Rule;
+use crate::store::runs::RunStore;
+
+/// What went wrong in the store itself. The caller's data is never at fault.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Too much is waiting to be written; try again soon.
+    #[error("the store cannot keep up")]
+    Busy,
+    /// The disk is full or failed, the database is damaged, a secret cannot be opened.
+    #[error("{context}: {cause}")]
+    Failed {
+        /// What the store was doing.
+        context: &'static str,
+        /// What the backend said.
+        cause: String,
+    },
+}
+
+impl StoreError {
+    /// Whether the same call may succeed a moment later.
+    pub fn is_transient(&self) -> bool {
+        matches!(self, Self::Busy)
+    }
+}
+
+/// Result of a store method.
+pub type Result<T> = std::result::Result<T, StoreError>;
+
+/// A relayed payload at the door.
+#[derive(Clone, Debug)]
+pub struct NewPayload {
+    /// Fresh.
+    pub id: PayloadId,
+    /// The rule whose relay URL it came to.
+    pub rule: RuleId,
+    /// Now.
+    pub accepted_at: Timestamp,
+    /// The decoded JSON document.
+    pub document: Bytes,
+    /// The sender's `webhook-id` or `Idempotency-Key`.
+    pub idempotency_key: Option<String>,
+}
+
+/// How a payload was taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Accepted {
+    /// It is durable under the id that was given.
+    New,
+    /// The same key came with the same body before: the id of then.
+    Repeat(PayloadId),
+    /// The same key came with another body before.
+    Conflict,
+}
+
+/// What a host asks for when it claims.
+#[derive(Clone, Debug)]
+pub struct ClaimRequest {
+    /// Who asks.
+    pub owner: HostId,
+    /// What counts as due: `next_attempt_at <= now` and no live lease.
+    pub now: Timestamp,
+    /// Until when the claims last.
+    pub lease_until: Timestamp,
+    /// Attempts that the host already has in flight, per endpoint; absent means none.
+    pub in_flight: HashMap<EndpointId, usize>,
+    /// In-flight attempts per endpoint, counted with `in_flight`, that the host will not go beyond.
+    pub per_endpoint_max: usize,
+    /// Claims in all.
+    pub limit: usize,
+    /// Bytes of their bodies; the last one may pass it, so that none is too large to be claimed.
+    pub bytes_max: usize,
+}
+
+/// What fan-out asks for besides inserting: claims on what it has just made, so that it can be sent at once.
+#[derive(Clone, Debug)]
+pub struct ClaimNow {
+    /// Who asks.
+    pub owner: HostId,
+    /// Until when the claims last.
+    pub lease_until: Timestamp,
+    /// The deliveries to claim; each is one of those being inserted, with `Fate::Send`.
+    pub deliveries: Vec<DeliveryId>,
+}
+
+/// The rules as they are to be from now on.
+#[derive(Clone, Debug, Default)]
+pub struct RuleChanges {
+    /// Rules to insert or to replace, by id.
+    pub put: Vec<Rule>,
+    /// Rules to remove.
+    pub delete: Vec<RuleId>,
+}
+
+/// What a change of rules did to deliveries.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cancelled {
+    /// Pending and held deliveries of removed webhooks and rules that are now cancelled.
+    pub deliveries: u64,
+}
+
+/// Which deliveries to list, newest first.
+#[derive(Clone, Debug, Default)]
+pub struct DeliveryQuery {
+    /// Only this state.
+    pub state: Option<State>,
+    /// Only this rule.
+    pub rule: Option<RuleId>,
+    /// Only of this payload.
+    pub payload: Option<PayloadId>,
+    /// Only older than this one (the last of the page before).
+    pub before: Option<DeliveryId>,
+    /// At most so many.
+    pub limit: usize,
+}
+
+/// What a replay starts from.
+#[derive(Clone, Debug)]
+pub struct ReplaySource {
+    /// The delivery that is replayed.
+    pub delivery: Delivery,
+    /// The payload that it was made from: the chain runs again on it.
+    pub payload: PendingPayload,
+}
+
+/// What is durable. See the module's text for the rules that every method keeps.
+#[async_trait]
+pub trait Store: RunStore {
+    /// Inserts, replaces and removes rules. Pending and held deliveries of webhooks that are no longer there become
+    /// `cancelled` in the same transaction; `now` is written as the time of it.
+    async fn change_rules(&self, changes: RuleChanges, now: Timestamp) -> Result<Cancelled>;
+
+    /// All rules, by display name.
+    async fn rules(&self) -> Result<Vec<Rule>>;
+
+    /// ACCEPT: makes the payload durable, unless its idempotency key was seen within the window
+    /// ([`crate::limits::IDEMPOTENCY_WINDOW`], counted back from `accepted_at`).
+    async fn accept(&self, payload: NewPayload) -> Result<Accepted>;
+
+    /// Payloads that are not fanned out yet, oldest first. Repeating their fan-out is harmless.
+    async fn pending_payloads(&self, limit: usize) -> Result<Vec<PayloadId>>;
+
+    /// One payload, fanned out or not.
+    async fn payload(&self, id: PayloadId) -> Result<Option<PendingPayload>>;
+
+    /// FAN OUT: inserts the deliveries of one payload, retires it, and claims some of them, in one transaction.
+    /// A delivery that already exists (same payload, same webhook, no replay) is left as it is and not claimed. One to
+    /// a webhook that was removed meanwhile is inserted as `cancelled`. Bodies that are equal are stored once, and not
+    /// at all where they equal the payload. The claims come back in the order asked for, without those of deliveries
+    /// that are not `pending` by this call.
+    async fn fan_out(
+        &self,
+        payload: &PendingPayload,
+        deliveries: Vec<NewDelivery>,
+        claim: ClaimNow,
+        now: Timestamp,
+    ) -> Result<Vec<Claim>>;
+
+    /// Claims due deliveries, fairly over endpoints, oldest due first within one. A claim takes the attempt's number;
+    /// where the attempt before it has no outcome (its lease ran out), that one is recorded as `interrupted`. The
+    /// first interrupted attempt of a delivery does not count against its retry budget.
+    async fn claim(&self, request: ClaimRequest) -> Result<Vec<Claim>>;
+
+    /// DELIVER: writes the attempt's outcome and advances the delivery. False where the claim was taken over, or the
+    /// delivery was cancelled meanwhile: then nothing but a missing record of this attempt is written.
+    async fn complete(&self, claim: &Claim, attempt: Attempt, next: Next) -> Result<bool>;
+
+    /// Ends all leases that this store knows, whoever holds them: for a host that starts alone on its data.
+    async fn end_leases(&self) -> Result<u64>;
+
+    /// The earliest time at which a pending delivery without a live lease becomes due.
+    async fn next_due(&self) -> Result<Option<Timestamp>>;
+
+    /// Deliveries, newest first.
+    async fn deliveries(&self, query: DeliveryQuery) -> Result<Vec<Delivery>>;
+
+    /// One delivery with its attempts.
+    async fn delivery(&self, id: DeliveryId) -> Result<Option<DeliveryRecord>>;
+
+    /// What is needed to run a delivery's chain again.
+    async fn replay_source(&self, id: DeliveryId) -> Result<Option<ReplaySource>>;
+
+    /// Number of deliveries per webhook and state: the ledger.
+    async fn ledger(&self) -> Result<Vec<(EndpointId, State, u64)>>;
+}

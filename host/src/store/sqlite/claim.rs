@@ -1,0 +1,181 @@
+//! Claims: due deliveries, fairly over endpoints; and leases that ran out.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use rusqlite::{OptionalExtension, params};
+
+use crate::model::Timestamp;
+use crate::model::attempt::{Attempt, Outcome};
+use crate::model::delivery::Claim;
+use crate::model::ids::{DeliveryId, EndpointId, HostId};
+use crate::model::payload::Body;
+use crate::store::ClaimRequest;
+use crate::store::sqlite::Failure;
+use crate::store::sqlite::body_log::BodyRef;
+use crate::store::sqlite::columns::{Micros, body_ref, endpoint, insert_attempt, micros};
+use crate::store::sqlite::writer::Group;
+
+/// A claim whose body is still in the log.
+pub(super) struct ClaimedRow {
+    pub(super) delivery: DeliveryId,
+    pub(super) attempt: u32,
+    pub(super) claimed_at: Timestamp,
+    pub(super) body: BodyRef,
+    endpoint: EndpointId,
+    uncounted: u32,
+    fence: i64,
+    owner: HostId,
+    lease_until: Timestamp,
+    content_type: String,
+    headers: Vec<(String, String)>,
+}
+
+impl ClaimedRow {
+    pub(super) fn into_claim(self, bytes: Bytes) -> Claim {
+        Claim {
+            delivery: self.delivery,
+            endpoint: self.endpoint,
+            attempt: self.attempt,
+            uncounted: self.uncounted,
+            fence: self.fence,
+            owner: self.owner,
+            lease_until: self.lease_until,
+            body: Body { content_type: self.content_type, headers: self.headers, bytes },
+        }
+    }
+}
+
+pub(super) fn claim(group: &mut Group<'_>, request: &ClaimRequest) -> Result<Vec<ClaimedRow>, Failure> {
+    end_leases(group, request.now)?;
+    let due = due(group, request)?;
+    let (mut claimed, mut bytes) = (Vec::new(), 0);
+    for number in due {
+        if bytes >= request.bytes_max as u64 && !claimed.is_empty() {
+            break;
+        }
+        let row = take(group, number, request)?;
+        bytes += row.body.length;
+        claimed.push(row);
+    }
+    Ok(claimed)
+}
+
+/// Row numbers of due deliveries: the oldest of each endpoint first, then the second of each, up to the limit.
+fn due(group: &Group<'_>, request: &ClaimRequest) -> Result<Vec<i64>, Failure> {
+    let mut lines = Vec::new();
+    let mut next = group.connection.prepare_cached(
+        "SELECT e.number, e.rule, e.webhook FROM endpoints e WHERE e.number =
+         (SELECT MIN(endpoint) FROM deliveries WHERE state = 'pending' AND lease_until IS NULL AND endpoint > ?1)",
+    )?;
+    let mut oldest = group.connection.prepare_cached(
+        "SELECT number FROM deliveries
+         WHERE endpoint = ?1 AND state = 'pending' AND lease_until IS NULL AND next_attempt_at <= ?2
+         ORDER BY next_attempt_at, number LIMIT ?3",
+    )?;
+    let mut last = i64::MIN;
+    while let Some((number, id)) = next.query_row([last], |row| Ok((row.get(0)?, endpoint(row, 1)?))).optional()? {
+        last = number;
+        let in_flight = request.in_flight.get(&id).copied().unwrap_or(0);
+        let free = request.per_endpoint_max.saturating_sub(in_flight).min(request.limit);
+        if free > 0 {
+            let rows = oldest.query_map(params![number, micros(request.now), free as i64], |row| row.get(0))?;
+            lines.push(rows.collect::<Result<VecDeque<i64>, _>>()?);
+        }
+    }
+    // Whose turn is first moves on with time, so that a limit smaller than the number of endpoints starves nobody.
+    if !lines.is_empty() {
+        let turn = micros(request.now).unsigned_abs() as usize % lines.len();
+        lines.rotate_left(turn);
+    }
+    Ok(take_turns(lines, request.limit))
+}
+
+fn take_turns(mut lines: Vec<VecDeque<i64>>, limit: usize) -> Vec<i64> {
+    let mut taken = Vec::new();
+    while !lines.is_empty() && taken.len() < limit {
+        taken.extend(lines.iter_mut().filter_map(VecDeque::pop_front));
+        lines.retain(|line| !line.is_empty());
+    }
+    taken.truncate(limit);
+    taken
+}
+
+fn take(group: &Group<'_>, number: i64, request: &ClaimRequest) -> Result<ClaimedRow, Failure> {
+    let mut update = group.connection.prepare_cached(
+        "UPDATE deliveries SET attempts = attempts + 1, fence = fence + 1, owner = ?2, claimed_at = ?3, lease_until = ?4
+         WHERE number = ?1
+         RETURNING id, attempts, uncounted, fence, segment, offset, length, checksum, content_type, headers, endpoint",
+    )?;
+    let mut find = group.connection.prepare_cached("SELECT rule, webhook FROM endpoints WHERE number = ?1")?;
+    let values = params![number, request.owner, micros(request.now), micros(request.lease_until)];
+    let (row, headers) = update.query_row(values, |row| {
+        let endpoint = find.query_row([row.get::<_, i64>(10)?], |row| endpoint(row, 0))?;
+        let claimed = ClaimedRow {
+            delivery: row.get(0)?,
+            attempt: row.get(1)?,
+            uncounted: row.get(2)?,
+            fence: row.get(3)?,
+            body: body_ref(row, 4)?,
+            content_type: row.get(8)?,
+            headers: Vec::new(),
+            claimed_at: request.now,
+            endpoint,
+            owner: request.owner,
+            lease_until: request.lease_until,
+        };
+        Ok((claimed, row.get::<_, Option<String>>(9)?))
+    })?;
+    let headers = headers.map(|text| serde_json::from_str(&text)).transpose()?.unwrap_or_default();
+    Ok(ClaimedRow { headers, ..row })
+}
+
+/// Undoes a claim of which nothing was sent: its attempt was never made.
+pub(super) fn give_back(group: &mut Group<'_>, row: &ClaimedRow) -> Result<(), Failure> {
+    let mut update = group.connection.prepare_cached(
+        "UPDATE deliveries SET attempts = attempts - 1, owner = NULL, claimed_at = NULL, lease_until = NULL
+         WHERE id = ?1 AND fence = ?2 AND owner IS NOT NULL",
+    )?;
+    update.execute(params![row.delivery, row.fence])?;
+    Ok(())
+}
+
+/// Ends the leases that ran out by then: each attempt that nobody saw the end of is on record as interrupted, and the
+/// first of a delivery does not count against its budget.
+pub(super) fn end_leases(group: &mut Group<'_>, by: Timestamp) -> Result<u64, Failure> {
+    let mut expired = group
+        .connection
+        .prepare_cached("SELECT number, attempts, claimed_at FROM deliveries WHERE lease_until <= ?1")?;
+    let rows = expired.query_map([micros(by)], |row| Ok((row.get(0)?, row.get(1)?, row.get::<_, Micros>(2)?.0)))?;
+    let rows = rows.collect::<Result<Vec<(i64, u32, Timestamp)>, _>>()?;
+    let mut free = group.connection.prepare_cached(
+        "UPDATE deliveries SET owner = NULL, claimed_at = NULL, lease_until = NULL, uncounted = MAX(uncounted, 1)
+         WHERE number = ?1",
+    )?;
+    for (delivery, number, started_at) in &rows {
+        let attempt = Attempt {
+            number: *number,
+            started_at: *started_at,
+            duration_ms: None,
+            outcome: Outcome::Interrupted,
+            status: None,
+            error: Some("the host stopped before it saw the end".to_owned()),
+            address: None,
+        };
+        insert_attempt(group.connection, *delivery, &attempt)?;
+        free.execute([delivery])?;
+    }
+    Ok(rows.len() as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn endpoints_take_turns_up_to_the_limit() {
+        let lines = vec![VecDeque::from([1, 2, 3]), VecDeque::from([10]), VecDeque::from([20, 21])];
+        assert_eq!(take_turns(lines.clone(), 5), [1, 10, 20, 2, 21]);
+        assert_eq!(take_turns(lines, 2), [1, 10]);
+    }
+}

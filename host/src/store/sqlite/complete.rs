@@ -1,0 +1,55 @@
+//! DELIVER: the outcome of an attempt, as a compare-and-set on the claim's fence.
+
+use rusqlite::{OptionalExtension, params};
+
+use crate::model::attempt::Attempt;
+use crate::model::delivery::{Next, State};
+use crate::model::ids::DeliveryId;
+use crate::store::sqlite::Failure;
+use crate::store::sqlite::columns::{insert_attempt, micros};
+use crate::store::sqlite::writer::Group;
+
+pub(super) fn complete(
+    group: &mut Group<'_>,
+    delivery: DeliveryId,
+    fence: i64,
+    attempt: &Attempt,
+    next: Next,
+) -> Result<bool, Failure> {
+    let (state, retry_at) = match next {
+        Next::Delivered => (State::Delivered, None),
+        Next::Failed => (State::Failed, None),
+        Next::RetryAt(at) => (State::Pending, Some(micros(at))),
+    };
+    let cause = (state == State::Failed).then(|| cause(attempt));
+    let mut update = group.connection.prepare_cached(
+        "UPDATE deliveries SET state = ?3, next_attempt_at = ?4, cause = ?5,
+             owner = NULL, claimed_at = NULL, lease_until = NULL
+         WHERE id = ?1 AND fence = ?2 AND owner IS NOT NULL
+         RETURNING number",
+    )?;
+    let advanced: Option<i64> =
+        update.query_row(params![delivery, fence, state.as_str(), retry_at, cause], |row| row.get(0)).optional()?;
+    let number = match advanced {
+        Some(number) => Some(number),
+        None => number_of(group, delivery)?,
+    };
+    if let Some(number) = number {
+        insert_attempt(group.connection, number, attempt)?;
+    }
+    Ok(advanced.is_some())
+}
+
+fn number_of(group: &Group<'_>, delivery: DeliveryId) -> Result<Option<i64>, Failure> {
+    let mut find = group.connection.prepare_cached("SELECT number FROM deliveries WHERE id = ?1")?;
+    Ok(find.query_row([delivery], |row| row.get(0)).optional()?)
+}
+
+/// Why a delivery failed: its last outcome, in words where there are any.
+fn cause(attempt: &Attempt) -> String {
+    match (&attempt.error, attempt.status) {
+        (Some(error), _) => format!("{}: {error}", attempt.outcome),
+        (None, Some(status)) => format!("{}: the receiver answered {status}", attempt.outcome),
+        (None, None) => attempt.outcome.to_string(),
+    }
+}

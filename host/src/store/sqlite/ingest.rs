@@ -1,0 +1,215 @@
+//! ACCEPT of runs and feedback: a row per run, its layers in it, and a new place in the order of commits for each.
+
+use std::collections::HashMap;
+
+use bytes::Bytes;
+use rusqlite::{OptionalExtension, params};
+
+use crate::layers::{self, Head};
+use crate::model::Timestamp;
+use crate::model::ids::{FeedbackId, RunId};
+use crate::model::project::{DEFAULT_PROJECT, ProjectRef};
+use crate::model::run::{FeedbackWrite, Layer};
+use crate::store::runs::{NewRun, NewRuns};
+use crate::store::sqlite::Failure;
+use crate::store::sqlite::columns::micros;
+use crate::store::sqlite::projects;
+use crate::store::sqlite::writer::Group;
+
+pub(super) fn ingest(group: &Group<'_>, batch: &NewRuns, now: Timestamp) -> Result<(), Failure> {
+    let mut places = Places::take(group, batch.runs.len() + batch.feedback.len())?;
+    let mut projects = HashMap::new();
+    for run in &batch.runs {
+        write(group, run, &mut places, &mut projects, now)?;
+    }
+    for feedback in &batch.feedback {
+        write_feedback(group, feedback, now)?;
+        if let Some(run) = feedback.run {
+            touch(group, run, places.next())?;
+        }
+    }
+    for file in &batch.attachments {
+        let mut put = group.connection.prepare_cached(
+            "INSERT INTO attachments (run, name, blob, media_type) VALUES (?1, ?2, ?3, ?4)
+             ON CONFLICT (run, name) DO UPDATE SET blob = excluded.blob, media_type = excluded.media_type",
+        )?;
+        put.execute(params![file.run, file.name, file.blob, file.media_type])?;
+    }
+    Ok(())
+}
+
+/// Places in the order of commits: one writer gives them, so that a higher one is never visible before a lower one.
+struct Places(i64);
+
+impl Places {
+    fn take(group: &Group<'_>, count: usize) -> Result<Self, Failure> {
+        let mut take = group.connection.prepare_cached("UPDATE commit_order SET last = last + ?1 RETURNING last")?;
+        let last: i64 = take.query_row([count as i64], |row| row.get(0))?;
+        Ok(Self(last - count as i64))
+    }
+
+    fn next(&mut self) -> i64 {
+        self.0 += 1;
+        self.0
+    }
+}
+
+fn write(
+    group: &Group<'_>,
+    run: &NewRun,
+    places: &mut Places,
+    projects: &mut HashMap<ProjectRef, i64>,
+    now: Timestamp,
+) -> Result<(), Failure> {
+    let mut find = group.connection.prepare_cached("SELECT number, post, patch, start_time FROM runs WHERE id = ?1")?;
+    let stored = find
+        .query_row([run.write.id], |row| {
+            let layer = |column| Ok::<_, rusqlite::Error>(row.get::<_, Option<Vec<u8>>>(column)?.map(Bytes::from));
+            Ok(Stored { number: row.get(0)?, post: layer(1)?, patch: layer(2)?, start_time: row.get(3)? })
+        })
+        .optional()?;
+    match stored {
+        None => insert(group, run, places.next(), projects, now),
+        Some(stored) => update(group, run, stored, places.next(), projects, now),
+    }
+}
+
+/// A row that is there already.
+struct Stored {
+    number: i64,
+    post: Option<Bytes>,
+    patch: Option<Bytes>,
+    start_time: i64,
+}
+
+impl Stored {
+    fn add(&mut self, layer: Layer, document: &Bytes) -> Result<(), Failure> {
+        let half = match layer {
+            Layer::Post => &mut self.post,
+            Layer::Patch => &mut self.patch,
+        };
+        *half = Some(layers::add(half.as_deref(), document)?);
+        Ok(())
+    }
+}
+
+fn insert(
+    group: &Group<'_>,
+    run: &NewRun,
+    place: i64,
+    projects: &mut HashMap<ProjectRef, i64>,
+    now: Timestamp,
+) -> Result<(), Failure> {
+    let head = &run.head;
+    let project = project(group, head, run.write.layer == Layer::Post, projects, now)?;
+    let (post, patch) = match run.write.layer {
+        Layer::Post => (Some(&run.write.document[..]), None),
+        Layer::Patch => (None, Some(&run.write.document[..])),
+    };
+    let mut insert = group.connection.prepare_cached(
+        "INSERT INTO runs
+             (id, project, trace, is_root, is_complete, start_time, received_at, modified_at, changed, post, patch)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?7, ?8, ?9, ?10)",
+    )?;
+    insert.execute(params![
+        run.write.id,
+        project,
+        head.trace_of(run.write.id),
+        head.parent.is_none(),
+        head.has_ended && project.is_some(),
+        micros(head.start_time.unwrap_or(now)),
+        micros(now),
+        place,
+        post,
+        patch,
+    ])?;
+    Ok(())
+}
+
+fn update(
+    group: &Group<'_>,
+    run: &NewRun,
+    mut stored: Stored,
+    place: i64,
+    projects: &mut HashMap<ProjectRef, i64>,
+    now: Timestamp,
+) -> Result<(), Failure> {
+    stored.add(run.write.layer, &run.write.document)?;
+    let head = layers::head(stored.post.as_deref(), stored.patch.as_deref())?;
+    let project = project(group, &head, stored.post.is_some(), projects, now)?;
+    let mut update = group.connection.prepare_cached(
+        "UPDATE runs SET project = ?2, trace = ?3, is_root = ?4, is_complete = ?5, start_time = ?6, modified_at = ?7,
+             changed = ?8, post = ?9, patch = ?10
+         WHERE number = ?1",
+    )?;
+    update.execute(params![
+        stored.number,
+        project,
+        head.trace_of(run.write.id),
+        head.parent.is_none(),
+        head.has_ended && project.is_some(),
+        head.start_time.map_or(stored.start_time, micros),
+        micros(now),
+        place,
+        stored.post.as_deref(),
+        stored.patch.as_deref(),
+    ])?;
+    Ok(())
+}
+
+/// The number of the run's project. A run that was posted belongs to one, named or not; of one that was only patched so
+/// far, the post will say.
+fn project(
+    group: &Group<'_>,
+    head: &Head,
+    is_posted: bool,
+    known: &mut HashMap<ProjectRef, i64>,
+    now: Timestamp,
+) -> Result<Option<i64>, Failure> {
+    let reference = match &head.project {
+        Some(reference) => reference.clone(),
+        None if is_posted => ProjectRef::Name(DEFAULT_PROJECT.to_owned()),
+        None => return Ok(None),
+    };
+    if let Some(number) = known.get(&reference) {
+        return Ok(Some(*number));
+    }
+    let number = match &reference {
+        ProjectRef::Id(id) => match projects::number(group.connection, *id)? {
+            Some(number) => number,
+            None => projects::named(group, &id.to_string(), now)?.number,
+        },
+        ProjectRef::Name(name) => projects::named(group, name, now)?.number,
+    };
+    known.insert(reference, number);
+    Ok(Some(number))
+}
+
+fn write_feedback(group: &Group<'_>, feedback: &FeedbackWrite, now: Timestamp) -> Result<(), Failure> {
+    let mut find = group.connection.prepare_cached("SELECT document FROM feedback WHERE id = ?1")?;
+    let stored: Option<Vec<u8>> = find.query_row([feedback.id], |row| row.get(0)).optional()?;
+    let document = layers::add(stored.as_deref(), &feedback.document)?;
+    let mut put = group.connection.prepare_cached(
+        "INSERT INTO feedback (id, run, key, stored_at, document) VALUES (?1, ?2, ?3, ?4, ?5)
+         ON CONFLICT (id) DO UPDATE SET run = ifnull(excluded.run, run), key = excluded.key,
+             stored_at = excluded.stored_at, document = excluded.document",
+    )?;
+    put.execute(params![feedback.id, feedback.run, feedback.key, micros(now), &document[..]])?;
+    Ok(())
+}
+
+/// What is said about a run changes it for the rules. A run that is not there yet will have its place when it comes.
+fn touch(group: &Group<'_>, run: RunId, place: i64) -> Result<(), Failure> {
+    group.connection.prepare_cached("UPDATE runs SET changed = ?2 WHERE id = ?1")?.execute(params![run, place])?;
+    Ok(())
+}
+
+pub(super) fn delete_feedback(group: &Group<'_>, id: FeedbackId) -> Result<bool, Failure> {
+    let mut delete = group.connection.prepare_cached("DELETE FROM feedback WHERE id = ?1 RETURNING run")?;
+    let deleted: Option<Option<RunId>> = delete.query_row([id], |row| row.get(0)).optional()?;
+    if let Some(Some(run)) = deleted {
+        let place = Places::take(group, 1)?.next();
+        touch(group, run, place)?;
+    }
+    Ok(deleted.is_some())
+}

@@ -1,0 +1,10 @@
+//! Never comes back.
+
+use runhook_sdk::prelude::*;
+
+#[filter]
+fn keep(_run: &Run) -> bool {
+    loop {
+        std::hint::black_box(0);
+    }
+}

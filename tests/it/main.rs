@@ -1,0 +1,23 @@
+//! End-to-end tests: real sockets, the real store, the real binary; time is manual where it matters.
+#![allow(clippy::unwrap_used, reason = "where a test's helper fails, the test fails")]
+
+mod delivery_docs;
+mod directory;
+mod dispatching;
+mod fanning_out;
+mod guests;
+mod host_process;
+mod kill;
+mod langsmith_profile;
+mod ledger;
+mod plugin_commands;
+mod power_loss;
+mod receiving;
+mod relay;
+mod rules;
+mod rules_docs;
+mod s3;
+mod secrets;
+mod support;
+mod tidy;
+mod windows;

@@ -1,0 +1,162 @@
+//! The commands for authors, and the tutorial from the new crate to the running plugin.
+
+use std::process::{Command, Output};
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::host_process::{BINARY, HostProcess, HostSettings};
+use crate::support::guest_crate;
+
+const PAYLOAD: &str = r#"{"rule_id":"r","runs":[
+    {"id":"1","name":"slow","start_time":"2026-07-01T09:00:00","end_time":"2026-07-01T09:00:09"},
+    {"id":"2","name":"fast","start_time":"2026-07-01T09:00:00","end_time":"2026-07-01T09:00:01"}]}"#;
+
+fn run(arguments: &[&str]) -> (bool, String) {
+    let Output { status, stdout, stderr } = Command::new(BINARY).args(arguments).output().unwrap();
+    (status.success(), [stdout, stderr].map(|text| String::from_utf8(text).unwrap()).concat())
+}
+
+struct Scene {
+    folder: tempfile::TempDir,
+}
+
+impl Scene {
+    fn set() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("payload.json"), PAYLOAD).unwrap();
+        Self { folder }
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.folder.path().join(name).display().to_string()
+    }
+}
+
+#[test]
+fn every_kind_of_new_plugin_builds_as_a_component_and_passes_its_own_test() {
+    let scene = Scene::set();
+    for kind in ["filter", "transform", "render"] {
+        let name = format!("new-{kind}");
+        let (is_ok, text) = run(&["plugin", "new", &name, "--kind", kind, "--directory", &scene.path("")]);
+        assert!(is_ok, "{text}");
+        let directory = scene.folder.path().join(&name);
+        guest_crate::cargo(&directory, &["test", "--quiet"]);
+        let component = guest_crate::build(&directory);
+        let (is_ok, checked) = run(&["plugin", "check", component.to_str().unwrap()]);
+        assert!(is_ok && checked.contains(&format!("stages       {kind}\n")), "{checked}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_tutorials_plugin_takes_effect_on_a_running_host() {
+    let scene = Scene::set();
+    let (is_ok, text) = run(&["plugin", "new", "slow-runs", "--kind", "filter", "--directory", &scene.path("")]);
+    assert!(is_ok, "{text}");
+    // The one line that the tutorial edits, as it stands there.
+    let tutorial = include_str!("../../docs/plugins.md");
+    let line = tutorial.lines().find(|line| line.contains("run.latency_ms()")).expect("the tutorial edits a line");
+    let source = scene.path("slow-runs/src/lib.rs");
+    let code = std::fs::read_to_string(&source).unwrap();
+    let body = code.split("fn keep(").nth(1).and_then(|rest| rest.lines().nth(1)).expect("the scaffold has a `keep`");
+    std::fs::write(&source, code.replacen(body, &format!("    {}", line.trim()), 1)).unwrap();
+    let component = guest_crate::build(&scene.folder.path().join("slow-runs"));
+
+    let (is_ok, checked) = run(&["plugin", "check", component.to_str().unwrap()]);
+    assert!(
+        is_ok && checked.contains("a rule names it `slow-runs`") && checked.contains("stages       filter"),
+        "{checked}"
+    );
+    let (is_ok, tested) =
+        run(&["plugin", "test", component.to_str().unwrap(), "--payload", &scene.path("payload.json")]);
+    assert!(is_ok && tested.contains("keeps 1 of 2 runs"), "{tested}");
+    assert!(tested.contains("-       \"name\": \"fast\""), "{tested}");
+    assert!(tested.contains("CPU time") && tested.contains("50.0"), "{tested}");
+
+    let plugins = scene.folder.path().join("plugins");
+    std::fs::create_dir(&plugins).unwrap();
+    let mut settings = HostSettings::on(&scene.folder.path().join("data"));
+    settings.plugins = Some(plugins.clone());
+    let host = HostProcess::start(&settings);
+    // The first look at the list compiles the plugins in the binary.
+    host.cli_ok(&["plugin", "list"]);
+    let copied = Instant::now();
+    std::fs::copy(&component, plugins.join("slow_runs.wasm")).unwrap();
+    let is_active = |answer: &serde_json::Value| {
+        answer["plugins"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|plugin| plugin["name"] == "slow-runs" && plugin["error"].is_null())
+    };
+    host.until("/api/v1/plugins", is_active).await;
+    println!("takes effect {} ms after the copy", copied.elapsed().as_millis());
+    assert!(copied.elapsed() < Duration::from_secs(10));
+    let listed = host.cli_ok(&["plugin", "list"]);
+    assert!(listed.contains("slow-runs") && listed.contains("errors-only"), "{listed}");
+}
+
+#[test]
+fn a_plugin_test_fails_as_its_plugin_does() {
+    let scene = Scene::set();
+    let test = |guest: &str, options: &[&str]| {
+        run(&[&["plugin", "test", guest, "--payload", &scene.path("payload.json")], options].concat())
+    };
+    let (is_ok, text) = test(runhook_test_guests::PANICS, &[]);
+    assert!(!is_ok && text.contains("FAILED in `apply`: panicked at") && text.contains("panics.rs:7:5"), "{text}");
+    let (is_ok, text) = test(runhook_test_guests::REFUSES_CONFIG, &["--config", r#"{"word":"now"}"#]);
+    assert!(!is_ok && text.contains("say please"), "{text}");
+    let (is_ok, text) = test(runhook_test_guests::ALL_STAGES, &["--config", r#"{"mark":"m"}"#]);
+    assert!(is_ok && text.contains("nothing would be sent"), "{text}");
+    let (is_ok, text) = test(runhook_test_guests::RENAMES, &["--config", "[]"]);
+    assert!(!is_ok && text.contains("a configuration is a JSON object"), "{text}");
+    let (is_ok, text) = run(&["plugin", "test", runhook_test_guests::RENAMES, "--payload", "/no/such/file"]);
+    assert!(!is_ok && text.contains("/no/such/file"), "{text}");
+    let no_payload = scene.path("payload.json");
+    std::fs::write(&no_payload, "{\"runs\":\n 7}").unwrap();
+    let (is_ok, text) = test(runhook_test_guests::RENAMES, &[]);
+    assert!(!is_ok && text.contains("`runs` or `threads`"), "{text}");
+}
+
+#[test]
+fn a_plugin_check_says_why_the_host_would_not_load_it() {
+    for (guest, words) in [
+        (runhook_test_guests::CORE_MODULE, "build it with --target wasm32-wasip2"),
+        (runhook_test_guests::UNGRANTED_IMPORT, "wasi:filesystem/"),
+        (runhook_test_guests::TRUNCATED, "damaged or incomplete"),
+    ] {
+        let (is_ok, text) = run(&["plugin", "check", guest]);
+        assert!(!is_ok && text.contains(words), "{text}");
+    }
+    let (is_ok, text) = run(&["plugin", "check", runhook_test_guests::RENAMES]);
+    assert!(is_ok && text.contains("runhook:plugin/document@1.0.0") && text.contains("\"name\""), "{text}");
+}
+
+#[test]
+fn a_command_that_finds_no_host_or_key_says_what_to_do() {
+    let scene = Scene::set();
+    let missing = scene.path("nowhere");
+    let (is_ok, text) = run(&["rule", "list", "--data", &missing]);
+    assert!(!is_ok && text.contains("RUNHOOK_API_KEY"), "{text}");
+    std::fs::write(scene.path("api-key"), "rh_1\n").unwrap();
+    let (is_ok, text) = run(&["rule", "list", "--data", &scene.path(""), "--server", "http://127.0.0.1:1"]);
+    assert!(!is_ok && text.contains("runhook serve"), "{text}");
+    let (is_ok, text) = run(&["rule", "list", "--data", &scene.path(""), "--server", "localhost"]);
+    assert!(!is_ok && text.contains("http://127.0.0.1:8484"), "{text}");
+    let (is_ok, text) = run(&["deliveries", "list", "--state", "lost"]);
+    assert!(!is_ok && text.contains("pending, held"), "{text}");
+    assert_eq!(json!(run(&["--version"]).0), json!(true));
+}
+
+#[test]
+fn the_demo_ends_with_everything_delivered() {
+    let (is_ok, text) = run(&["demo", "--once"]);
+    assert!(is_ok, "{text}");
+    for words in ["503   server_error", "200   delivered", "[redacted]", "\"blocks\"", "All is delivered."] {
+        assert!(text.contains(words), "{words:?} is not in {text}");
+    }
+    for secret in ["4111 1111", "ada@example.com"] {
+        let after = text.split("What arrived:").nth(1).unwrap();
+        assert!(!after.contains(secret), "{secret} is still there: {after}");
+    }
+}

@@ -1,0 +1,10 @@
+//! What the end-to-end tests speak in: receivers that do as scripted, and the delivery side of the engine around them.
+
+pub(crate) mod engine;
+pub(crate) mod faulty_store;
+pub(crate) mod guest_crate;
+pub(crate) mod receiver;
+mod recording;
+pub(crate) mod tls;
+
+pub(crate) use recording::recording_receiver;

@@ -1,0 +1,209 @@
+//! The real store behind a fault: for a while it takes no outcomes, it never comes back from taking a payload, or the
+//! host crashes at a certain call about runs.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use async_trait::async_trait;
+use runhook::model::Timestamp;
+use runhook::model::attempt::Attempt;
+use runhook::model::delivery::{Claim, Delivery, DeliveryRecord, NewDelivery, Next, State};
+use runhook::model::ids::{DeliveryId, EndpointId, FeedbackId, PayloadId, ProjectId, RuleId, RunId, WorkspaceId};
+use runhook::model::payload::PendingPayload;
+use runhook::model::project::Project;
+use runhook::model::rule::Rule;
+use runhook::store::runs::{
+    Cursor, FeedbackQuery, Look, NewAttachment, NewRuns, Progress, RuleLogEntry, RuleLogQuery, RunQuery, RunStore,
+    Seen, StoredFeedback, StoredRun,
+};
+use runhook::store::{
+    Accepted, Cancelled, ClaimNow, ClaimRequest, DeliveryQuery, NewPayload, ReplaySource, Result, RuleChanges, Store,
+    StoreError,
+};
+use tokio::sync::watch;
+
+pub(crate) struct FaultyStore {
+    store: Arc<dyn Store>,
+    /// How many outcomes are refused yet, and how many were.
+    faults: watch::Sender<(usize, usize)>,
+    is_stuck: bool,
+    /// Calls about runs until the crash, before and after each one counted apart.
+    steps_left: AtomicUsize,
+    has_crashed: watch::Sender<bool>,
+}
+
+impl FaultyStore {
+    /// Refuses so many outcomes, then works.
+    pub(crate) fn refusing(store: Arc<dyn Store>, outcomes: usize) -> Self {
+        Self {
+            store,
+            faults: watch::Sender::new((outcomes, 0)),
+            is_stuck: false,
+            steps_left: AtomicUsize::new(usize::MAX),
+            has_crashed: watch::Sender::new(false),
+        }
+    }
+
+    /// Crashes at that step of the calls about runs, 0 before the first one, 1 behind it: who called hears no more.
+    pub(crate) fn crashing_at(store: Arc<dyn Store>, step: usize) -> Self {
+        Self { steps_left: AtomicUsize::new(step), ..Self::refusing(store, 0) }
+    }
+
+    /// The store without the fault.
+    pub(crate) fn beneath(&self) -> &dyn Store {
+        &*self.store
+    }
+
+    /// Waits for the crash.
+    pub(crate) async fn crashed(&self) {
+        self.has_crashed.subscribe().wait_for(|has_crashed| *has_crashed).await.unwrap();
+    }
+
+    /// One step: goes on, or never.
+    async fn step(&self) {
+        let left = self.steps_left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+        if left.is_err() {
+            self.has_crashed.send_replace(true);
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Takes payloads and never says that they are durable.
+    pub(crate) fn stuck(store: Arc<dyn Store>) -> Self {
+        Self { is_stuck: true, ..Self::refusing(store, 0) }
+    }
+
+    /// Waits until so many outcomes were refused.
+    pub(crate) async fn refused(&self, count: usize) {
+        self.faults.subscribe().wait_for(|(_, refused)| *refused >= count).await.unwrap();
+    }
+}
+
+#[async_trait]
+impl Store for FaultyStore {
+    async fn complete(&self, claim: &Claim, attempt: Attempt, next: Next) -> Result<bool> {
+        let is_refused = self.faults.send_if_modified(|(left, refused)| {
+            let is_refused = *left > 0;
+            *left -= usize::from(is_refused);
+            *refused += usize::from(is_refused);
+            is_refused
+        });
+        if is_refused { Err(StoreError::Busy) } else { self.store.complete(claim, attempt, next).await }
+    }
+
+    async fn change_rules(&self, changes: RuleChanges, now: Timestamp) -> Result<Cancelled> {
+        self.store.change_rules(changes, now).await
+    }
+    async fn rules(&self) -> Result<Vec<Rule>> {
+        self.store.rules().await
+    }
+    async fn accept(&self, payload: NewPayload) -> Result<Accepted> {
+        if self.is_stuck {
+            std::future::pending::<()>().await;
+        }
+        self.store.accept(payload).await
+    }
+    async fn pending_payloads(&self, limit: usize) -> Result<Vec<PayloadId>> {
+        self.store.pending_payloads(limit).await
+    }
+    async fn payload(&self, id: PayloadId) -> Result<Option<PendingPayload>> {
+        self.store.payload(id).await
+    }
+    async fn fan_out(
+        &self,
+        payload: &PendingPayload,
+        deliveries: Vec<NewDelivery>,
+        claim: ClaimNow,
+        now: Timestamp,
+    ) -> Result<Vec<Claim>> {
+        self.store.fan_out(payload, deliveries, claim, now).await
+    }
+    async fn claim(&self, request: ClaimRequest) -> Result<Vec<Claim>> {
+        self.store.claim(request).await
+    }
+    async fn end_leases(&self) -> Result<u64> {
+        self.store.end_leases().await
+    }
+    async fn next_due(&self) -> Result<Option<Timestamp>> {
+        self.store.next_due().await
+    }
+    async fn deliveries(&self, query: DeliveryQuery) -> Result<Vec<Delivery>> {
+        self.store.deliveries(query).await
+    }
+    async fn delivery(&self, id: DeliveryId) -> Result<Option<DeliveryRecord>> {
+        self.store.delivery(id).await
+    }
+    async fn replay_source(&self, id: DeliveryId) -> Result<Option<ReplaySource>> {
+        self.store.replay_source(id).await
+    }
+    async fn ledger(&self) -> Result<Vec<(EndpointId, State, u64)>> {
+        self.store.ledger().await
+    }
+}
+
+#[async_trait]
+impl RunStore for FaultyStore {
+    async fn workspace(&self) -> Result<WorkspaceId> {
+        self.store.workspace().await
+    }
+    async fn ingest(&self, runs: NewRuns, now: Timestamp) -> Result<()> {
+        self.store.ingest(runs, now).await
+    }
+    async fn project_named(&self, name: &str, now: Timestamp) -> Result<Project> {
+        self.store.project_named(name, now).await
+    }
+    async fn add_project(&self, project: Project) -> Result<Project> {
+        self.store.add_project(project).await
+    }
+    async fn projects(&self) -> Result<Vec<Project>> {
+        self.store.projects().await
+    }
+    async fn runs(&self, query: RunQuery) -> Result<Vec<StoredRun>> {
+        self.store.runs(query).await
+    }
+    async fn feedback(&self, runs: Vec<RunId>) -> Result<Vec<StoredFeedback>> {
+        self.store.feedback(runs).await
+    }
+    async fn attachments(&self, runs: Vec<RunId>) -> Result<Vec<NewAttachment>> {
+        self.store.attachments(runs).await
+    }
+    async fn feedback_page(&self, query: FeedbackQuery) -> Result<Vec<StoredFeedback>> {
+        self.store.feedback_page(query).await
+    }
+    async fn one_feedback(&self, id: FeedbackId) -> Result<Option<StoredFeedback>> {
+        self.store.one_feedback(id).await
+    }
+    async fn delete_feedback(&self, id: FeedbackId) -> Result<bool> {
+        self.store.delete_feedback(id).await
+    }
+    async fn cursor(&self, rule: RuleId) -> Result<Option<Cursor>> {
+        self.step().await;
+        let cursor = self.store.cursor(rule).await;
+        self.step().await;
+        cursor
+    }
+    async fn head(&self, project: ProjectId) -> Result<i64> {
+        self.step().await;
+        let head = self.store.head(project).await;
+        self.step().await;
+        head
+    }
+    async fn look(&self, look: Look) -> Result<Vec<Seen>> {
+        self.step().await;
+        let seen = self.store.look(look).await;
+        self.step().await;
+        seen
+    }
+    async fn roots(&self, traces: Vec<RunId>) -> Result<Vec<StoredRun>> {
+        self.store.roots(traces).await
+    }
+    async fn rule_log(&self, query: RuleLogQuery) -> Result<Vec<RuleLogEntry>> {
+        self.store.rule_log(query).await
+    }
+    async fn advance(&self, progress: Progress) -> Result<bool> {
+        self.step().await;
+        let is_stored = self.store.advance(progress).await;
+        self.step().await;
+        is_stored
+    }
+}
