@@ -20,4 +20,5 @@ mod s3;
 mod secrets;
 mod support;
 mod tidy;
+mod tracing_sdks;
 mod windows;

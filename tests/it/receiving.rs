@@ -6,20 +6,10 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 
 use crate::host_process::{HostProcess, HostSettings, PATIENCE};
+use crate::support::payloads::Payloads;
+use crate::support::peers::{Peer, python_scripts, python_with};
 
 const RULE: &str = "7a1c9a7e-2222-4c38-9d5e-0d7a3c1f9b10";
-
-/// Python with these packages, or none, said loudly; `RUNHOOK_TEST_NO_SKIP` makes that a failure.
-fn python_with(packages: &str) -> Option<String> {
-    let python = std::env::var("RUNHOOK_TEST_PYTHON").unwrap_or_else(|_| "python3".to_owned());
-    let found = Command::new(&python).args(["-c", &format!("import {packages}")]).stderr(Stdio::null()).status();
-    if found.is_ok_and(|status| status.success()) {
-        return Some(python);
-    }
-    assert!(std::env::var_os("RUNHOOK_TEST_NO_SKIP").is_none(), "{python} cannot import {packages}");
-    eprintln!("SKIPPED: {python} cannot import {packages}; set RUNHOOK_TEST_PYTHON to one that can");
-    None
-}
 
 fn receiver_folder() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../docs/receiver")
@@ -33,10 +23,11 @@ struct FastApi {
 }
 
 impl FastApi {
-    fn start(python: &str, secret: &str) -> Self {
+    fn start(python: &str, app: &str, secret: &str, environment: &[(&str, String)]) -> Self {
         let mut child = Command::new(python)
-            .args(["-m", "uvicorn", "receiver:app", "--port", "0"])
+            .args(["-m", "uvicorn", app, "--port", "0"])
             .current_dir(receiver_folder())
+            .envs(environment.iter().cloned())
             .env("LS_WEBHOOK", secret)
             .env("PYTHONDONTWRITEBYTECODE", "1")
             .stdout(Stdio::piped())
@@ -78,7 +69,7 @@ impl Drop for FastApi {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_fastapi_receiver_takes_the_right_secret_and_refuses_the_wrong_one() {
     let Some(python) = python_with("fastapi, uvicorn") else { return };
-    let api = FastApi::start(&python, "s3cret-of-the-receiver");
+    let api = FastApi::start(&python, "receiver:app", "s3cret-of-the-receiver", &[]);
     let folder = tempfile::tempdir().unwrap();
     let host = HostProcess::start(&HostSettings::on(&folder.path().join("data")));
     host.apply(&format!(
@@ -107,6 +98,47 @@ async fn the_fastapi_receiver_takes_the_right_secret_and_refuses_the_wrong_one()
     let state_of =
         |webhook: &str| deliveries.iter().find(|delivery| delivery["webhook_id"] == webhook).unwrap()["state"].clone();
     assert_eq!((state_of("right"), state_of("wrong")), ("delivered".into(), "failed".into()));
+}
+
+/// A correction that somebody gives becomes an example, by the unmodified SDK on both sides.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_correction_becomes_an_example() {
+    let Some(python) = python_with("fastapi, uvicorn, langsmith") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let host = HostProcess::start(&HostSettings::on(&folder.path().join("data")));
+    let environment = [("LANGSMITH_ENDPOINT", host.url("")), ("LANGSMITH_API_KEY", host.api_key())];
+    let api = FastApi::start(&python, "corrections:app", "s3cret-of-the-receiver", &environment);
+    let (seen_url, seen) = Payloads::serve().await;
+    let rule = |name: &str, url: &str| {
+        format!(
+            r#"
+            [[rules]]
+            display_name = "{name}"
+            sampling_rate = 1.0
+            session_name = "corrected"
+            filter = 'has(feedback_key, "correctness")'
+            window_seconds = 1
+            webhooks = [{{ id = "hook", url = "{url}" }}]
+            "#
+        )
+    };
+    let (right, wrong) = (format!("{}/?secret=s3cret-of-the-receiver", api.url), format!("{}/?secret=no", api.url));
+    host.apply(&[rule("right", &right), rule("wrong", &wrong), rule("seen", &seen_url)].concat());
+    let peer = Peer { host: &host, root: "", project: "corrected" };
+    let traced = peer.run(&python_scripts(), &[&python, "trace.py"], &serde_json::Value::Null).await;
+    seen.until_runs(1).await;
+    host.until_settled().await;
+    let dataset = host.until("/datasets?name=corrections", |found| !found[0]["id"].is_null()).await;
+    let examples = format!("/examples?dataset={}", dataset[0]["id"].as_str().unwrap());
+    let examples = host.until(&examples, |found| found.as_array().is_some_and(|found| !found.is_empty())).await;
+    assert_eq!(examples.as_array().unwrap().len(), 1);
+    assert_eq!(examples[0]["inputs"], traced["runs"][0]["inputs"]);
+    assert_eq!(examples[0]["outputs"]["output"], traced["feedback"][0]["correction"]);
+    host.until("/api/v1/ledger", |ledger| {
+        let states: Vec<_> = ledger["webhooks"].as_array().unwrap().iter().map(|it| it["states"].clone()).collect();
+        states.iter().filter(|it| it["delivered"] == 1).count() == 2 && states.iter().any(|it| it["failed"] == 1)
+    })
+    .await;
 }
 
 #[test]

@@ -3,6 +3,8 @@
 pub(crate) mod engine;
 pub(crate) mod faulty_store;
 pub(crate) mod guest_crate;
+pub(crate) mod payloads;
+pub(crate) mod peers;
 pub(crate) mod receiver;
 mod recording;
 pub(crate) mod tls;
