@@ -9,6 +9,7 @@ mod guests;
 mod host_process;
 mod kill;
 mod langsmith_profile;
+mod large_fields;
 mod ledger;
 mod plugin_commands;
 mod power_loss;
