@@ -46,6 +46,8 @@ impl Bench {
             data: folder.path().to_owned(),
             plugins: None,
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            public_url: None,
+            blobs: None,
             tls: None,
             allow_cidr: vec!["127.0.0.0/8".parse().expect("a range")],
             payload_bytes_max: limits::PAYLOAD_BYTES_MAX,
