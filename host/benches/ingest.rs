@@ -111,7 +111,7 @@ fn ingest(criterion: &mut Criterion) {
         .sample_size(10)
         .measurement_time(Duration::from_secs(10));
     let targets = [
-        ("sent and forgotten", format!("http://{}/", receiver.address())),
+        ("sent and forgotten", receiver.url()),
         ("decoded and durable", format!("http://{}/runs/multipart", host.address)),
     ];
     for (name, url) in &targets {

@@ -4,7 +4,10 @@
 
 mod answer;
 mod blobs;
+mod body;
+mod datasets;
 mod deliveries;
+mod examples;
 mod feedback;
 mod ingest;
 mod key;
@@ -102,6 +105,7 @@ fn router(api: Api) -> Router {
         .route("/api/v1/plugins", get(plugins::list))
         .route("/api/v2/runs/query", post(runs::query_v2))
         .route("/api/v2/runs/{id}", get(runs::read_v2))
+        .route("/v1/platform/datasets/{id}/examples", post(examples::upload).patch(examples::upload_changes))
         .merge(langsmith())
         .nest("/api/v1", langsmith())
         .route_layer(middleware::from_fn_with_state(api.clone(), require_key));
@@ -131,6 +135,12 @@ fn langsmith() -> Router<Arc<Api>> {
         .route("/feedback/{id}", get(feedback::read).patch(feedback::patch).delete(feedback::delete))
         .route("/sessions", get(sessions::list).post(sessions::create))
         .route("/sessions/{id}", get(sessions::read))
+        .route("/datasets", get(datasets::list).post(datasets::create))
+        .route("/datasets/{id}", get(datasets::show).delete(datasets::delete))
+        .route("/examples", get(examples::list).post(examples::create))
+        .route("/examples/bulk", post(examples::create_all))
+        .route("/examples/{id}", get(examples::show).patch(examples::patch).delete(examples::delete))
+        .route("/platform/datasets/{id}/examples", post(examples::upload).patch(examples::upload_changes))
         .route("/otel/v1/traces", post(ingest::spans))
         // They bound their bodies themselves, while they read them.
         .layer(DefaultBodyLimit::disable())

@@ -26,7 +26,7 @@ pub struct Cli {
 
 #[derive(Subcommand, Debug)]
 enum Command {
-    Serve(serve::ServeArgs),
+    Serve(Box<serve::ServeArgs>),
     Apply(apply::ApplyArgs),
     #[command(subcommand)]
     Rule(rule::RuleCommand),
@@ -45,7 +45,7 @@ impl Cli {
     /// What went wrong, in words for the user.
     pub async fn run(self, environment: Environment) -> anyhow::Result<ExitCode> {
         match self.command {
-            Command::Serve(arguments) => serve::run(arguments, environment).await?,
+            Command::Serve(arguments) => serve::run(*arguments, environment).await?,
             Command::Apply(arguments) => apply::run(arguments, environment).await?,
             Command::Rule(command) => rule::run(command, environment).await?,
             Command::Deliveries(command) => deliveries::run(command, environment).await?,

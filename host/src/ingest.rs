@@ -9,6 +9,7 @@
 mod batch;
 mod error;
 mod feedback;
+mod form;
 mod gathering;
 mod head;
 mod json;
@@ -27,6 +28,7 @@ mod time;
 pub use batch::{batch, single};
 pub use error::IngestError;
 pub use feedback::feedback;
+pub use form::{FormPart, form};
 pub use multipart::multipart;
 pub use time::timestamp;
 

@@ -70,6 +70,16 @@ pub const WEBHOOKS_PER_RULE_MAX: usize = 32;
 /// Plugins in one chain.
 pub const PLUGINS_PER_CHAIN_MAX: usize = 16;
 
+/// A request that brings datasets or examples: SDKs cut their batches at 20 MB, the rest is room for one large example.
+pub const EXAMPLES_BYTES_MAX: usize = 32 * 1024 * 1024;
+
+/// Datasets or examples on one page of a list, as in LangSmith's API.
+pub const EXAMPLES_PER_PAGE_MAX: usize = 100;
+
+/// Bytes of the examples on one page, but for the last one. A page cannot be cut there, since SDKs take a short page for
+/// the last: more is refused.
+pub const EXAMPLES_PAGE_BYTES_MAX: usize = 64 * 1024 * 1024;
+
 /// Deliveries on one page of a list.
 pub const DELIVERIES_PER_PAGE_MAX: usize = 500;
 

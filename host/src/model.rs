@@ -4,6 +4,7 @@
 //! No IO, no SQL, no HTTP; imports nothing of ours.
 
 pub mod attempt;
+pub mod dataset;
 pub mod delivery;
 pub mod endpoint;
 pub mod ids;

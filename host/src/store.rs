@@ -9,6 +9,7 @@
 
 #[cfg(test)]
 mod conformance;
+pub mod datasets;
 pub mod runs;
 pub mod sqlite;
 
@@ -23,6 +24,7 @@ use crate::model::delivery::{Claim, Delivery, DeliveryRecord, NewDelivery, Next,
 use crate::model::ids::{DeliveryId, EndpointId, HostId, PayloadId, RuleId};
 use crate::model::payload::PendingPayload;
 use crate::model::rule::Rule;
+use crate::store::datasets::DatasetStore;
 use crate::store::runs::RunStore;
 
 /// What went wrong in the store itself. The caller's data is never at fault.
@@ -149,7 +151,7 @@ pub struct ReplaySource {
 
 /// What is durable. See the module's text for the rules that every method keeps.
 #[async_trait]
-pub trait Store: RunStore {
+pub trait Store: DatasetStore + RunStore {
     /// Inserts, replaces and removes rules. Pending and held deliveries of webhooks that are no longer there become
     /// `cancelled` in the same transaction; `now` is written as the time of it.
     async fn change_rules(&self, changes: RuleChanges, now: Timestamp) -> Result<Cancelled>;

@@ -1,6 +1,7 @@
 //! End-to-end tests: real sockets, the real store, the real binary; time is manual where it matters.
 #![allow(clippy::unwrap_used, reason = "where a test's helper fails, the test fails")]
 
+mod datasets;
 mod delivery_docs;
 mod directory;
 mod dispatching;

@@ -32,6 +32,7 @@ pub(super) async fn info() -> Json<Value> {
         "instance_flags": {
             "zstd_compression_enabled": true,
             "gzip_body_enabled": true,
+            "dataset_examples_multipart_enabled": true,
         },
         "batch_ingest_config": {
             "use_multipart_endpoint": true,

@@ -107,7 +107,7 @@ mod tests {
 
     use super::*;
 
-    const KEY: &str = "ttl_s/9c5ba4d2-2015-407d-ad3a-730762434625/20261125/\
+    const KEY: &str = "ttl_s/20261125/\
                        58627322-53c1-45a0-b271-1d71a7e98510.inputs.0123456789abcdef0123456789abcdef.image.svg+xml";
     const HOUR: Duration = Duration::from_secs(3600);
 

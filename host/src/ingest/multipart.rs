@@ -69,7 +69,7 @@ async fn read(piece: Piece, number: usize, limits: IngestLimits) -> Part {
     }
 }
 
-fn boundary(content_type: &str) -> Result<String, IngestError> {
+pub(super) fn boundary(content_type: &str) -> Result<String, IngestError> {
     if !main_value(content_type).eq_ignore_ascii_case("multipart/form-data") {
         return Err(IngestError::NotMultipart(shortened(content_type)));
     }

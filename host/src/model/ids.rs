@@ -66,6 +66,14 @@ uuid_id! {
     FeedbackId
 }
 uuid_id! {
+    /// A dataset.
+    DatasetId
+}
+uuid_id! {
+    /// An example of a dataset; the client may make it.
+    ExampleId
+}
+uuid_id! {
     /// What LangSmith calls a tenant: all that one store holds.
     WorkspaceId
 }

@@ -2,6 +2,7 @@
 //!
 //! A factory is an async function that opens a backend on a folder; opening the folder again is a crash and a restart.
 
+mod datasets;
 mod runs;
 
 use std::collections::HashMap;
@@ -69,10 +70,22 @@ macro_rules! conformance {
             a_step_marks_its_runs_and_waits_for_fan_out,
             matches_of_a_deleted_rule_are_no_other_rules,
             a_trace_is_looked_at_as_a_whole,
+            a_dataset_comes_back_as_it_was_made,
+            a_dataset_is_found_by_what_it_is,
+            a_taken_name_or_id_changes_nothing,
+            examples_come_back_as_they_were_made,
+            examples_come_in_pages_newest_first,
+            examples_are_found_by_split_and_metadata,
+            a_page_of_examples_says_where_it_is_cut,
+            of_a_batch_with_a_taken_id_nothing_is_written,
+            a_change_of_an_example_leaves_what_it_does_not_name,
+            of_changes_with_an_unknown_example_none_is_made,
+            a_deleted_dataset_takes_its_examples_along,
         );
     };
 }
 pub(crate) use conformance;
+pub(crate) use datasets::*;
 pub(crate) use runs::*;
 
 /// A store with one rule of two webhooks.

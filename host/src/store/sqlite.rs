@@ -10,6 +10,9 @@ mod claim;
 mod columns;
 mod complete;
 mod cursors;
+mod dataset_store;
+mod datasets;
+mod examples;
 mod fan_out;
 mod ingest;
 mod projects;
@@ -46,8 +49,11 @@ use crate::store::{
     StoreError,
 };
 
-const MIGRATIONS: &[&str] =
-    &[include_str!("../../migrations/sqlite/0001_spine.sql"), include_str!("../../migrations/sqlite/0002_runs.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("../../migrations/sqlite/0001_spine.sql"),
+    include_str!("../../migrations/sqlite/0002_runs.sql"),
+    include_str!("../../migrations/sqlite/0003_datasets.sql"),
+];
 
 /// One host's store.
 pub struct SqliteStore {

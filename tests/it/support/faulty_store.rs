@@ -7,11 +7,17 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use async_trait::async_trait;
 use runhook::model::Timestamp;
 use runhook::model::attempt::Attempt;
+use runhook::model::dataset::{Dataset, Example};
 use runhook::model::delivery::{Claim, Delivery, DeliveryRecord, NewDelivery, Next, State};
-use runhook::model::ids::{DeliveryId, EndpointId, FeedbackId, PayloadId, ProjectId, RuleId, RunId, WorkspaceId};
+use runhook::model::ids::{
+    DatasetId, DeliveryId, EndpointId, ExampleId, FeedbackId, PayloadId, ProjectId, RuleId, RunId, WorkspaceId,
+};
 use runhook::model::payload::PendingPayload;
 use runhook::model::project::Project;
 use runhook::model::rule::Rule;
+use runhook::store::datasets::{
+    DatasetMade, DatasetQuery, DatasetStore, ExampleChange, ExamplePage, ExampleQuery, ExamplesWritten, StoredDataset,
+};
 use runhook::store::runs::{
     Cursor, FeedbackQuery, Look, NewAttachment, NewRuns, Progress, RuleLogEntry, RuleLogQuery, RunQuery, RunStore,
     Seen, StoredFeedback, StoredRun,
@@ -205,5 +211,30 @@ impl RunStore for FaultyStore {
         let is_stored = self.store.advance(progress).await;
         self.step().await;
         is_stored
+    }
+}
+
+#[async_trait]
+impl DatasetStore for FaultyStore {
+    async fn make_dataset(&self, dataset: Dataset) -> Result<DatasetMade> {
+        self.store.make_dataset(dataset).await
+    }
+    async fn datasets(&self, query: DatasetQuery) -> Result<Vec<StoredDataset>> {
+        self.store.datasets(query).await
+    }
+    async fn delete_dataset(&self, id: DatasetId) -> Result<bool> {
+        self.store.delete_dataset(id).await
+    }
+    async fn make_examples(&self, examples: Vec<Example>) -> Result<ExamplesWritten> {
+        self.store.make_examples(examples).await
+    }
+    async fn examples(&self, query: ExampleQuery) -> Result<ExamplePage> {
+        self.store.examples(query).await
+    }
+    async fn change_examples(&self, changes: Vec<ExampleChange>, now: Timestamp) -> Result<ExamplesWritten> {
+        self.store.change_examples(changes, now).await
+    }
+    async fn delete_example(&self, id: ExampleId, now: Timestamp) -> Result<bool> {
+        self.store.delete_example(id, now).await
     }
 }

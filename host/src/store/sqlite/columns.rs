@@ -10,7 +10,8 @@ use crate::model::Timestamp;
 use crate::model::attempt::{Attempt, Outcome};
 use crate::model::delivery::{Delivery, State};
 use crate::model::ids::{
-    DeliveryId, EndpointId, FeedbackId, HostId, PayloadId, ProjectId, RuleId, RunId, WebhookId, WorkspaceId,
+    DatasetId, DeliveryId, EndpointId, ExampleId, FeedbackId, HostId, PayloadId, ProjectId, RuleId, RunId, WebhookId,
+    WorkspaceId,
 };
 use crate::store::sqlite::body_log::BodyRef;
 
@@ -52,7 +53,7 @@ macro_rules! id_column {
         }
     )*};
 }
-id_column!(RuleId, PayloadId, DeliveryId, HostId, RunId, ProjectId, FeedbackId, WorkspaceId);
+id_column!(RuleId, PayloadId, DeliveryId, HostId, RunId, ProjectId, FeedbackId, DatasetId, ExampleId, WorkspaceId);
 
 /// A column of text that the model knows how to read.
 pub(super) struct Text<T>(pub(super) T);

@@ -17,7 +17,7 @@ const RUN: &str = "r.number, r.id, p.id, r.trace, r.is_root, r.is_complete, r.st
      r.post, r.patch";
 
 /// A JSON text in a blob column.
-struct Json(ByteString);
+pub(super) struct Json(pub(super) ByteString);
 
 impl FromSql for Json {
     fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
@@ -44,31 +44,31 @@ fn run(row: &Row<'_>) -> rusqlite::Result<StoredRun> {
 
 /// Conditions joined by AND, with their values.
 #[derive(Default)]
-struct Conditions {
+pub(super) struct Conditions {
     texts: Vec<String>,
     values: Vec<Box<dyn ToSql>>,
 }
 
 impl Conditions {
     /// Each `?` of the text stands for the next value.
-    fn add<const N: usize>(&mut self, text: &str, values: [Box<dyn ToSql>; N]) {
+    pub(super) fn add<const N: usize>(&mut self, text: &str, values: [Box<dyn ToSql>; N]) {
         self.texts.push(text.to_owned());
         self.values.extend(values);
     }
 
     /// `column IN (…)`; nothing where the list is empty.
-    fn any_of<T: ToSql + 'static>(&mut self, column: &str, values: impl ExactSizeIterator<Item = T>) {
+    pub(super) fn any_of<T: ToSql + 'static>(&mut self, column: &str, values: impl ExactSizeIterator<Item = T>) {
         if values.len() > 0 {
             self.texts.push(format!("{column} IN ({})", vec!["?"; values.len()].join(", ")));
             self.values.extend(values.map(|value| Box::new(value) as Box<dyn ToSql>));
         }
     }
 
-    fn values(&self) -> Vec<&dyn ToSql> {
+    pub(super) fn values(&self) -> Vec<&dyn ToSql> {
         self.values.iter().map(AsRef::as_ref).collect()
     }
 
-    fn text(&self) -> String {
+    pub(super) fn text(&self) -> String {
         if self.texts.is_empty() { "true".to_owned() } else { self.texts.join(" AND ") }
     }
 }
