@@ -31,7 +31,10 @@ pub fn resolve(
 ) -> Result<Rule, Problems> {
     let mut problems = Problems::new();
     let id = before.map_or(id, |rule| rule.id);
-    let source = definition.source.and_then(|source| resolve_source(source, projects, at, now, &mut problems));
+    let source = definition.source.and_then(|source| {
+        let before = before.and_then(|rule| rule.source.as_ref());
+        resolve_source(source, before, projects, at, now, &mut problems)
+    });
     let relay_secret = definition.relay_secret.and_then(|secret| {
         let kept = before.and_then(|rule| rule.relay_secret.as_ref());
         unmasked(secret, kept, &place(at, "relay_secret"), &mut problems)
@@ -62,12 +65,16 @@ pub fn resolve(
 /// A project that is only named and not there yet is made when the rule is stored.
 fn resolve_source(
     source: SourceDefinition,
+    before: Option<&RunSource>,
     projects: &[Project],
     at: &str,
     now: Timestamp,
     problems: &mut Problems,
 ) -> Option<RunSource> {
     let mut wrong = |key: &str, problem: String| problems.push(Problem { at: place(at, key), problem });
+    if before.is_some_and(|before| before.backfill_from != source.backfill_from) {
+        wrong("backfill_from", "acts only when a rule is made; leave it as it is, or make another rule".to_owned());
+    }
     let by_id = source.project_id.map(|id| (id, projects.iter().find(|project| project.id == id)));
     let project = match (by_id, source.project_name) {
         (Some((id, None)), _) => {

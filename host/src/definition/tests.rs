@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::model::Timestamp;
+use crate::model::project::Project;
 use crate::model::rule::Rule;
 use crate::model::secret::MASK;
 
@@ -307,4 +308,70 @@ fn a_patch_repeats_name_and_rate_and_keeps_the_id() {
     assert_eq!(patched(&before, &json!({})).unwrap_err().len(), 2);
     let other = json!({"display_name": "a", "sampling_rate": 1, "id": "11111111-5a51-4c38-9d5e-0d7a3c1f9b10"});
     assert_eq!(patched(&before, &other).unwrap_err()[0].at, "id");
+}
+
+fn looking(extra: Value) -> RuleDefinition {
+    read_document(&minimal(extra)).unwrap().remove(0)
+}
+
+#[test]
+fn a_project_is_named_by_id_or_name_and_both_have_to_agree() {
+    let known = Project { id: ProjectId::generate(), name: "p".to_owned(), created_at: Timestamp::UNIX_EPOCH };
+    let resolved = |extra: Value| {
+        let definition = looking(extra);
+        resolve(definition, None, RuleId::generate(), std::slice::from_ref(&known), "", Timestamp::UNIX_EPOCH)
+    };
+    for extra in [
+        json!({"session_name": "p"}),
+        json!({"session_id": known.id}),
+        json!({"session_id": known.id, "session_name": "p"}),
+    ] {
+        assert_eq!(resolved(extra).unwrap().source.unwrap().project, known);
+    }
+    let fresh = resolved(json!({"session_name": "q"})).unwrap().source.unwrap().project;
+    assert_eq!(fresh.name, "q");
+    let wrong = |extra: Value| resolved(extra).unwrap_err()[0].to_string();
+    assert!(wrong(json!({"session_id": known.id, "session_name": "q"})).starts_with("session_name: is `q`"));
+    assert!(wrong(json!({"session_id": ID})).starts_with("session_id: there is no project"));
+}
+
+#[test]
+fn what_is_about_runs_needs_a_project_and_a_filter_that_is_understood() {
+    assert_eq!(
+        problems(&minimal(json!({"filter": "eq(is_root, true)"}))),
+        ["rules[0].filter: is about runs of a project; name it with `session_name` or `session_id`"]
+    );
+    let unclear = problems(&minimal(json!({"session_name": "p", "tree_filter": "eq(naem, 1)"})));
+    assert!(
+        unclear[0].starts_with("rules[0].tree_filter: there is no field `naem`; did you mean `name`?"),
+        "{unclear:?}"
+    );
+    let long = problems(&minimal(json!({"session_name": "p", "window_seconds": 0.5})));
+    assert_eq!(long, ["rules[0].window_seconds: is 0.5; a window lasts 1 to 86400 whole seconds"]);
+}
+
+#[test]
+fn a_backfill_is_asked_for_when_the_rule_is_made_and_never_after() {
+    let made = |extra: Value, before: Option<&Rule>| {
+        resolve(looking(extra), before, RuleId::generate(), &[], "", Timestamp::UNIX_EPOCH)
+    };
+    let given = json!({"session_name": "p", "backfill_from": "2026-07-01T09:00:00"});
+    let rule = made(given.clone(), None).unwrap();
+    assert_eq!(rule.source.as_ref().unwrap().backfill_from.unwrap().to_string(), "2026-07-01T09:00:00Z");
+    assert!(made(given, Some(&rule)).is_ok());
+    let later = json!({"session_name": "p", "backfill_from": "2026-08-01T09:00:00Z"});
+    assert!(made(later, Some(&rule)).unwrap_err()[0].to_string().starts_with("backfill_from: acts only"));
+}
+
+#[test]
+fn a_rule_that_looks_for_runs_is_shown_and_can_be_sent_back() {
+    let given = json!({
+        "session_name": "p", "filter": "eq(is_root, true)", "trace_filter": "has(tags, \"x\")", "window_seconds": 60,
+        "include_extended_stats": true,
+    });
+    let rule = resolve(looking(given), None, RuleId::generate(), &[], "", Timestamp::UNIX_EPOCH).unwrap();
+    let projects = [rule.source.as_ref().unwrap().project.clone()];
+    let again = read_rule(&show(&rule)).unwrap();
+    let again = resolve(again, Some(&rule), rule.id, &projects, "", Timestamp::UNIX_EPOCH).unwrap();
+    assert!(is_same(&rule, &again), "{:?}", changes(&rule, &again));
 }
