@@ -13,7 +13,7 @@ use runhook::api::KEY_FILE;
 use runhook::app::Host;
 use runhook::client::Client;
 use runhook::config::ServeConfig;
-use runhook::limits;
+use runhook::intake::IntakeBounds;
 use runhook::model::secret::Secret;
 use runhook::receiver::{Receiver, Script};
 use serde_json::{Value, json};
@@ -50,7 +50,7 @@ impl Bench {
             blobs: None,
             tls: None,
             allow_cidr: vec!["127.0.0.0/8".parse().expect("a range")],
-            payload_bytes_max: limits::PAYLOAD_BYTES_MAX,
+            intake: IntakeBounds::default(),
             secret_key: None,
         };
         let host = Host::start(config).await.expect("a host");

@@ -13,8 +13,8 @@ use runhook::api::KEY_FILE;
 use runhook::app::Host;
 use runhook::config::ServeConfig;
 use runhook::filter::{Facts, Filter};
+use runhook::intake::IntakeBounds;
 use runhook::layers;
-use runhook::limits;
 use runhook::model::Timestamp;
 use runhook::model::ids::{ProjectId, RunId};
 use runhook::model::run::Run;
@@ -72,7 +72,7 @@ async fn host(folder: &TempDir) -> (Host, String) {
         blobs: None,
         tls: None,
         allow_cidr: Vec::new(),
-        payload_bytes_max: limits::PAYLOAD_BYTES_MAX,
+        intake: IntakeBounds::default(),
         secret_key: None,
     };
     let host = Host::start(config).await.expect("a host");

@@ -98,8 +98,8 @@ impl Host {
             BlobSettings::Local(LocalSettings { folder, public_url, signing_key: SigningKey::new(url_key) })
         }))?;
         let workspace = store.workspace().await?;
-        let (bytes_max, hinted) = (config.payload_bytes_max, fanout.clone());
-        let intake = Intake::new(store.clone(), rulebook.clone(), clock.clone(), hinted, blobs.clone(), bytes_max);
+        let hinted = fanout.clone();
+        let intake = Intake::new(store.clone(), rulebook.clone(), clock.clone(), hinted, blobs.clone(), config.intake);
         let offered = fanout.clone();
         let matching = Matching::new(matching::Parts {
             store: store.clone(),

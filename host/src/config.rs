@@ -8,6 +8,7 @@ use url::Url;
 
 use crate::api::TlsFiles;
 use crate::blobs::{BlobSettings, S3Credentials};
+use crate::intake::IntakeBounds;
 use crate::model::secret::Secret;
 
 /// Where a host listens, and where a command looks for one.
@@ -33,8 +34,8 @@ pub struct ServeConfig {
     pub tls: Option<TlsFiles>,
     /// Networks that the address policy opens.
     pub allow_cidr: Vec<IpNet>,
-    /// Largest payload, decoded, in bytes.
-    pub payload_bytes_max: usize,
+    /// What the doors take.
+    pub intake: IntakeBounds,
     /// The sealing key from the environment; else it is a file of the data directory.
     pub secret_key: Option<Secret>,
 }

@@ -19,7 +19,7 @@ use crate::api::KEY_FILE;
 use crate::app::Host;
 use crate::client::Client;
 use crate::config::ServeConfig;
-use crate::limits;
+use crate::intake::IntakeBounds;
 use crate::model::secret::Secret;
 use crate::receiver::{Receiver, Script, describe};
 
@@ -72,7 +72,7 @@ impl Demo {
             blobs: None,
             tls: None,
             allow_cidr: vec![IpNet::from(IpAddr::V4(Ipv4Addr::LOCALHOST))],
-            payload_bytes_max: limits::PAYLOAD_BYTES_MAX,
+            intake: IntakeBounds::default(),
             secret_key: None,
         };
         let host = Host::start(config).await?;

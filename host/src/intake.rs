@@ -91,6 +91,21 @@ pub enum Refusal {
     Busy,
 }
 
+/// What the operator sets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IntakeBounds {
+    /// Bytes of a relayed payload, decoded.
+    pub payload_bytes_max: usize,
+    /// Bytes of a run's inputs or outputs that stay in its row; larger ones go to the object store.
+    pub inline_bytes_max: usize,
+}
+
+impl Default for IntakeBounds {
+    fn default() -> Self {
+        Self { payload_bytes_max: limits::PAYLOAD_BYTES_MAX, inline_bytes_max: limits::INLINE_BYTES_MAX }
+    }
+}
+
 /// The door's work, whatever protocol it stands in.
 pub struct Intake {
     store: Arc<dyn Store>,
@@ -98,23 +113,23 @@ pub struct Intake {
     clock: Arc<dyn Clock>,
     fanout: Fanout,
     blobs: Blobs,
-    payload_bytes_max: usize,
+    bounds: IntakeBounds,
     /// Decoded bytes that may still be taken into memory, in grains.
     memory: Arc<Semaphore>,
 }
 
 impl Intake {
-    /// A door for payloads up to that many bytes, decoded.
+    /// A door within these bounds.
     pub fn new(
         store: Arc<dyn Store>,
         rulebook: Arc<RuleBook>,
         clock: Arc<dyn Clock>,
         fanout: Fanout,
         blobs: Blobs,
-        payload_bytes_max: usize,
+        bounds: IntakeBounds,
     ) -> Self {
-        let grains = limits::INTAKE_BYTES_IN_FLIGHT_MAX.max(payload_bytes_max) / GRAIN_BYTES;
-        Self { store, rulebook, clock, fanout, blobs, payload_bytes_max, memory: Arc::new(Semaphore::new(grains)) }
+        let grains = limits::INTAKE_BYTES_IN_FLIGHT_MAX.max(bounds.payload_bytes_max) / GRAIN_BYTES;
+        Self { store, rulebook, clock, fanout, blobs, bounds, memory: Arc::new(Semaphore::new(grains)) }
     }
 
     /// Takes a payload: when this returns a receipt, it survives power loss.
@@ -131,7 +146,8 @@ impl Intake {
         {
             return Err(Refusal::KeyTooLong(key.len()));
         }
-        let sizes = BodyLimits { packed_bytes_max: self.payload_bytes_max, bytes_max: self.payload_bytes_max };
+        let bytes_max = self.bounds.payload_bytes_max;
+        let sizes = BodyLimits { packed_bytes_max: bytes_max, bytes_max };
         let read = decode::read(body, arrival.encoding, sizes, &self.memory);
         let timeout = self.clock.sleep_until(after(self.clock.now(), limits::REQUEST_READ_TIMEOUT));
         let decoded = tokio::select! {

@@ -11,7 +11,7 @@ mod criteria;
 mod window;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Notify, Semaphore};
@@ -67,10 +67,16 @@ pub struct Matching(Arc<Stage>);
 
 struct Stage {
     parts: Parts,
-    /// The rules that are watched, and how each is woken.
-    watched: Mutex<HashMap<RuleId, Arc<Notify>>>,
+    /// How each rule is woken, and whether it has a task.
+    watched: Mutex<HashMap<RuleId, Watched>>,
     /// Looks at once, over all rules: each is short, and they take turns.
     turns: Semaphore,
+}
+
+#[derive(Default)]
+struct Watched {
+    nudge: Arc<Notify>,
+    has_task: bool,
 }
 
 impl Matching {
@@ -82,8 +88,12 @@ impl Matching {
 
     /// Ends the rule's window now. False where no such rule looks for runs.
     pub fn trigger(&self, rule: RuleId) -> bool {
-        let watched = self.0.watched.lock().unwrap_or_else(PoisonError::into_inner);
-        watched.get(&rule).inspect(|nudge| nudge.notify_one()).is_some()
+        let is_looking = self.0.rule(rule).is_some();
+        if is_looking {
+            // A rule that has just been made keeps the nudge for its task.
+            self.0.watched().entry(rule).or_default().nudge.notify_one();
+        }
+        is_looking
     }
 
     /// Works until shutdown is requested: gives each rule that looks for runs a task, which ends with the rule.
@@ -109,14 +119,19 @@ impl Stage {
     /// Rules that look for runs and have no task yet; they have one from now on.
     fn unwatched(&self) -> Vec<(RuleId, Arc<Notify>)> {
         let snapshot = self.parts.rulebook.snapshot();
-        let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
-        let looking = snapshot.rules().iter().filter(|rule| rule.source.is_some());
-        let fresh: Vec<_> = looking
-            .filter(|rule| !watched.contains_key(&rule.id))
-            .map(|rule| (rule.id, Arc::new(Notify::new())))
-            .collect();
-        watched.extend(fresh.iter().cloned());
+        let mut watched = self.watched();
+        let mut fresh = Vec::new();
+        for rule in snapshot.rules().iter().filter(|rule| rule.source.is_some()) {
+            let watch = watched.entry(rule.id).or_default();
+            if !std::mem::replace(&mut watch.has_task, true) {
+                fresh.push((rule.id, watch.nudge.clone()));
+            }
+        }
         fresh
+    }
+
+    fn watched(&self) -> MutexGuard<'_, HashMap<RuleId, Watched>> {
+        self.watched.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn rule(&self, id: RuleId) -> Option<Arc<Rule>> {
@@ -132,7 +147,7 @@ struct Watch {
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        self.stage.watched.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.rule);
+        self.stage.watched().remove(&self.rule);
     }
 }
 

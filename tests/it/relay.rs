@@ -10,7 +10,7 @@ use runhook::api::{self, Api, Listener};
 use runhook::clock::{Clock, SystemClock};
 use runhook::dispatch::Dispatch;
 use runhook::fanout::{self, Fanout};
-use runhook::intake::Intake;
+use runhook::intake::{Intake, IntakeBounds};
 use runhook::limits;
 use runhook::matching::{self, Matching};
 use runhook::model::ids::HostId;
@@ -248,9 +248,9 @@ async fn a_store_that_cannot_keep_up_is_answered_503_in_time_to_try_again() {
         clock: clock.clone(),
         owner,
     });
-    let max = limits::PAYLOAD_BYTES_MAX;
+    let bounds = IntakeBounds::default();
     let blobs = local_blobs(directory.path());
-    let intake = Intake::new(store.clone(), rulebook.clone(), clock.clone(), fanout.clone(), blobs.clone(), max);
+    let intake = Intake::new(store.clone(), rulebook.clone(), clock.clone(), fanout.clone(), blobs.clone(), bounds);
     let listener = Listener::bind("127.0.0.1:0".parse().unwrap(), None).await.unwrap();
     let url = format!("http://{}/{path}", listener.address());
     let (_trigger, shutdown) = runhook::shutdown::channel();

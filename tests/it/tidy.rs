@@ -13,6 +13,7 @@ const CONFINED: &[Confined] = &[
     Confined { pattern: "wasmtime", allowed: &["plugin"] },
     Confined { pattern: "reqwest::", allowed: &["outbound", "client.rs"] },
     Confined { pattern: "rusqlite::", allowed: &["store"] },
+    Confined { pattern: "object_store::", allowed: &["blobs"] },
     Confined { pattern: "axum::", allowed: &["api", "receiver"] },
     Confined { pattern: "clap::", allowed: &["cli", "main.rs"] },
     Confined { pattern: "env::var", allowed: &["config"] },
@@ -39,6 +40,15 @@ const FORBIDDEN: &[Forbidden] = &[
     Forbidden { place: "document", imports: ENGINE },
     Forbidden { place: "sampling.rs", imports: ENGINE },
     Forbidden { place: "definition", imports: ENGINE },
+    Forbidden { place: "filter", imports: ENGINE },
+    Forbidden { place: "layers", imports: ENGINE },
+    Forbidden { place: "payload", imports: ENGINE },
+    Forbidden { place: "ingest/otlp", imports: ENGINE },
+    Forbidden {
+        place: "matching",
+        imports: &["fanout", "plugin", "dispatch", "intake", "outbound", "api", "app", "config"],
+    },
+    Forbidden { place: "blobs", imports: ENGINE },
     Forbidden { place: "dispatch", imports: &["plugin", "intake", "fanout", "api", "app", "config", "cli"] },
     Forbidden {
         place: "plugin",

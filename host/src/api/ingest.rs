@@ -95,10 +95,10 @@ fn answer(batch: &Ingested) -> Result<Response, ApiError> {
     }
     let status = broken_off.map_or(StatusCode::UNPROCESSABLE_ENTITY, ingest_status);
     let mut shown: Vec<_> = all.iter().take(PROBLEMS_SHOWN_MAX).cloned().collect();
-    if all.len() > shown.len() {
-        let problem = format!("and {} more; what was not refused is stored", all.len() - shown.len());
-        shown.push(Problem { at: String::new(), problem });
-    }
+    let more = all.len() - shown.len();
+    let named = if more > 0 { format!("and {more} more; ") } else { String::new() };
+    let problem = format!("{named}what else was in the request is stored ({} writes)", batch.taken);
+    shown.push(Problem { at: String::new(), problem });
     Err(ApiError::with_problems(status, shown))
 }
 

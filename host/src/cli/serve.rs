@@ -14,6 +14,7 @@ use crate::api::TlsFiles;
 use crate::app::Host;
 use crate::blobs::{BlobSettings, S3Credentials, S3Settings};
 use crate::config::{DEFAULT_DATA, DEFAULT_LISTEN, Environment, ServeConfig};
+use crate::intake::IntakeBounds;
 use crate::limits;
 use crate::telemetry::{self, LogFormat};
 
@@ -46,9 +47,17 @@ pub(super) struct ServeArgs {
     /// Largest payload after decoding, in MiB
     #[arg(long, value_name = "MIB", default_value_t = limits::PAYLOAD_BYTES_MAX / MIB, value_parser = parse_mib)]
     max_payload: usize,
+    /// Largest inputs or outputs of a run that are kept with it, in KiB; larger ones travel as links
+    #[arg(long, value_name = "KIB", default_value_t = limits::INLINE_BYTES_MAX / KIB, value_parser = parse_kib)]
+    max_inline: usize,
     /// How log lines look
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     log_format: LogFormatArg,
+}
+
+fn parse_kib(text: &str) -> Result<usize, String> {
+    let kib = text.parse().ok().filter(|kib| (1..=16 * 1024).contains(kib));
+    kib.ok_or_else(|| format!("`{text}` is no size in KiB from 1 to 16384"))
 }
 
 /// The bucket for large inputs, outputs and attachments; without one they are kept below the data directory.
@@ -87,6 +96,7 @@ fn bucket(arguments: BucketArgs, credentials: Option<S3Credentials>) -> Option<B
 }
 
 const MIB: usize = 1024 * 1024;
+const KIB: usize = 1024;
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum LogFormatArg {
@@ -120,7 +130,10 @@ pub(super) async fn run(arguments: ServeArgs, environment: Environment) -> anyho
         blobs: bucket(arguments.bucket, environment.s3_credentials),
         tls,
         allow_cidr: arguments.allow_cidr,
-        payload_bytes_max: arguments.max_payload * MIB,
+        intake: IntakeBounds {
+            payload_bytes_max: arguments.max_payload * MIB,
+            inline_bytes_max: arguments.max_inline * KIB,
+        },
         secret_key: environment.secret_key,
     };
     let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;

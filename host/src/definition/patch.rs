@@ -23,6 +23,12 @@ pub fn patched(rule: &Rule, changes: &Value) -> Result<RuleDefinition, Problems>
     }
     let mut whole = show(rule);
     if let Value::Object(fields) = &mut whole {
+        // Either names the project: who gives one of them means it alone.
+        for (given, other) in [("session_id", "session_name"), ("session_name", "session_id")] {
+            if changes.contains_key(given) && !changes.contains_key(other) {
+                fields.remove(other);
+            }
+        }
         fields.extend(changes.clone());
     }
     let definition = read_rule(&whole)?;

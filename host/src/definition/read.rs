@@ -18,8 +18,22 @@ use crate::nearest::did_you_mean;
 const RULE_KEYS: &[&str] = &["id", "display_name", "is_enabled", "sampling_rate", "relay_secret", "webhooks"];
 
 /// What answers carry and nobody sets; taken back without a word.
-const READ_ONLY_KEYS: &[&str] =
-    &["relay_path", "created_at", "updated_at", "tenant_id", "dataset_name", "evaluator_version"];
+const READ_ONLY_KEYS: &[&str] = &[
+    "backfill_completed_at",
+    "backfill_error",
+    "backfill_id",
+    "backfill_progress",
+    "backfill_status",
+    "corrections_dataset_id",
+    "created_at",
+    "dataset_name",
+    "evaluator_version",
+    "relay_path",
+    "spend_usd",
+    "tenant_id",
+    "trace_count",
+    "updated_at",
+];
 
 /// LangSmith's rule fields that runhook does not act on (LangSmith OpenAPI, `RunRulesCreateSchema`). Absent, null,
 /// false and empty mean the same there, and are taken; anything else would be a promise that is not kept.

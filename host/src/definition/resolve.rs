@@ -142,6 +142,10 @@ fn counterpart<'a>(webhook: &WebhookDefinition, before: &'a Rule) -> Option<&'a 
 /// The kept value where the given one is the mask.
 fn unmasked(given: Secret, kept: Option<&Secret>, at: &str, problems: &mut Problems) -> Option<Secret> {
     if given.expose() != MASK {
+        if given.expose().contains(MASK) {
+            let problem = "has a masked part; a mask stands for the whole value, so write it out".to_owned();
+            problems.push(Problem { at: at.to_owned(), problem });
+        }
         return Some(given);
     }
     if kept.is_none() {

@@ -375,3 +375,21 @@ fn a_rule_that_looks_for_runs_is_shown_and_can_be_sent_back() {
     let again = resolve(again, Some(&rule), rule.id, &projects, "", Timestamp::UNIX_EPOCH).unwrap();
     assert!(is_same(&rule, &again), "{:?}", changes(&rule, &again));
 }
+
+#[test]
+fn a_patch_that_names_the_project_one_way_means_it_alone() {
+    let rule = resolve(looking(json!({"session_name": "p"})), None, RuleId::generate(), &[], "", Timestamp::UNIX_EPOCH);
+    let patched = patched(&rule.unwrap(), &json!({"display_name": "a", "sampling_rate": 1, "session_id": ID})).unwrap();
+    let source = patched.source.unwrap();
+    assert_eq!((source.project_id.unwrap().to_string().as_str(), source.project_name), (ID, None));
+}
+
+#[test]
+fn a_mask_inside_a_value_is_not_kept_for_a_secret() {
+    let rule = stored();
+    let mut shown = show(&rule);
+    shown["webhooks"][0]["headers"]["authorization"] = json!(format!("Bearer {MASK}"));
+    let definition = read_rule(&shown).unwrap();
+    let wrong = rule_of(definition, Some(&rule)).unwrap_err();
+    assert!(wrong[0].to_string().contains("has a masked part"), "{wrong:?}");
+}

@@ -38,6 +38,8 @@ pub enum Content {
 pub struct Ingested {
     /// Ids of the feedback in it.
     pub feedback: Vec<FeedbackId>,
+    /// Writes of runs, feedback and files that were taken.
+    pub taken: usize,
     /// What was not taken, and why.
     pub refused: Vec<RefusedPart>,
     /// Why the rest of the body was not read.
@@ -64,9 +66,10 @@ impl Intake {
             return Err(Refusal::Busy);
         }
         let Batch { runs, feedback, attachments, refused, broken_off } = batch;
+        let taken = runs.len() + feedback.len() + attachments.len();
         let feedback_ids = feedback.iter().map(|feedback| feedback.id).collect();
         self.make_runs_durable(runs, feedback, attachments).await?;
-        Ok(Ingested { feedback: feedback_ids, refused, broken_off })
+        Ok(Ingested { feedback: feedback_ids, taken, refused, broken_off })
     }
 
     /// Takes the spans of an OpenTelemetry exporter; those that cannot be taken come back.
@@ -109,7 +112,7 @@ impl Intake {
             return Ok(());
         }
         let now = self.clock.now();
-        let large = Large { blobs: &self.blobs, now, inline_bytes_max: limits::INLINE_BYTES_MAX };
+        let large = Large { blobs: &self.blobs, now, inline_bytes_max: self.bounds.inline_bytes_max };
         let moved = async { Ok((large.documents(writes).await?, large.attachments(files).await?)) };
         let (writes, attachments) = moved.await.map_err(turned_away::<BlobError>)?;
         let bytes = writes.iter().map(|write| write.document.len()).sum();

@@ -67,6 +67,7 @@ macro_rules! conformance {
             a_file_is_kept_with_its_run_and_replaced_by_its_name,
             runs_come_in_pages_by_their_start,
             a_new_rule_begins_where_the_order_stands,
+            a_backfill_acts_on_the_project_that_the_rule_was_made_with,
             a_step_marks_its_runs_and_waits_for_fan_out,
             matches_of_a_deleted_rule_are_no_other_rules,
             a_trace_is_looked_at_as_a_whole,
@@ -96,6 +97,8 @@ pub(crate) struct Scene {
     rule: Rule,
     host: HostId,
     now: Timestamp,
+    /// Of the rule, where it looks for runs.
+    backfill_from: Option<Timestamp>,
 }
 
 fn webhook(id: &str) -> Webhook {
@@ -143,7 +146,8 @@ impl Scene {
         let folder = tempfile::tempdir().unwrap();
         let store = open(folder.path());
         let now = Timestamp::from_second(1_800_000_000).unwrap();
-        let scene = Self { open, folder, store, rule: rule("first", now), host: HostId::generate(), now };
+        let (rule, host) = (rule("first", now), HostId::generate());
+        let scene = Self { open, folder, store, rule, host, now, backfill_from: None };
         scene.put(vec![scene.rule.clone()]).await;
         scene
     }
@@ -159,12 +163,12 @@ impl Scene {
 
     /// What a crash and a restart leave.
     async fn reopen(self) -> Self {
-        let Self { open, folder, store, rule, now, .. } = self;
+        let Self { open, folder, store, rule, now, backfill_from, .. } = self;
         let weak = Arc::downgrade(&store);
         drop(store);
         assert!(weak.upgrade().is_none());
         let store = open(folder.path());
-        Self { open, folder, store, rule, host: HostId::generate(), now }
+        Self { open, folder, store, rule, host: HostId::generate(), now, backfill_from }
     }
 
     async fn accept(&self, document: &str) -> PendingPayload {

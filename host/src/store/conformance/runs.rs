@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::layers;
+use crate::model::Timestamp;
 use crate::model::ids::{FeedbackId, PayloadId, RunId};
 use crate::model::project::Project;
 use crate::model::rule::{Rule, RunSource};
@@ -70,7 +71,7 @@ impl Scene {
             trace_filter: None,
             tree_filter: None,
             window_seconds: 5,
-            backfill_from: None,
+            backfill_from: self.backfill_from,
             include_extended_stats: false,
         };
         self.rule.source = Some(source);
@@ -207,8 +208,20 @@ pub(crate) async fn a_new_rule_begins_where_the_order_stands(mut scene: Scene) {
     assert_eq!(again, cursor);
     let elsewhere = scene.look_at("q").await;
     assert_eq!(elsewhere.project, scene.project("q").await.id);
+    assert_eq!(elsewhere.looked_at, cursor.looked_at);
     scene.put(vec![Rule { source: None, ..scene.rule.clone() }]).await;
     assert!(scene.store.cursor(scene.rule.id).await.unwrap().is_none());
+}
+
+pub(crate) async fn a_backfill_acts_on_the_project_that_the_rule_was_made_with(mut scene: Scene) {
+    scene.ingest([post(fresh(), "p"), post(fresh(), "q")]).await;
+    let from = Timestamp::UNIX_EPOCH;
+    scene.backfill_from = Some(from);
+    let cursor = scene.look_at("p").await;
+    assert_eq!((cursor.looked_at, cursor.backfill.unwrap().from), (0, from));
+    assert!(cursor.backfill.unwrap().head >= 2);
+    let elsewhere = scene.look_at("q").await;
+    assert_eq!((elsewhere.looked_at, elsewhere.backfill), (cursor.backfill.unwrap().head, None));
 }
 
 pub(crate) async fn a_step_marks_its_runs_and_waits_for_fan_out(mut scene: Scene) {

@@ -4,7 +4,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::model::Timestamp;
 use crate::model::ids::RuleId;
-use crate::model::rule::Rule;
+use crate::model::rule::{Rule, RunSource};
 use crate::store::runs::{Backfill, BuiltPayload, Closing, Cursor, Progress};
 use crate::store::sqlite::Failure;
 use crate::store::sqlite::columns::{Micros, micros};
@@ -53,29 +53,51 @@ fn find(connection: &Connection, rule: RuleId) -> Result<Option<Numbered>, Failu
 pub(super) fn place(group: &Group<'_>, rule: &Rule, now: Timestamp) -> Result<(), Failure> {
     let Some(source) = &rule.source else { return remove(group, rule.id) };
     let stored = find(group.connection, rule.id)?;
-    if stored.is_some_and(|stored| stored.cursor.project == source.project.id) {
+    if stored.as_ref().is_some_and(|stored| stored.cursor.project == source.project.id) {
         return Ok(());
     }
     let project = projects::number(group.connection, source.project.id)?
         .ok_or_else(|| Failure::Missing(format!("there is no project {}", source.project.id)))?;
     let last: i64 =
         group.connection.prepare_cached("SELECT last FROM commit_order")?.query_row([], |row| row.get(0))?;
-    let mut put = group.connection.prepare_cached(
+    match stored {
+        Some(stored) => turn_to(group, stored.number, project, last, now),
+        None => begin(group, rule.id, source, project, last, now),
+    }
+}
+
+/// What was there before the rule counts only as far as it asks for it.
+fn begin(
+    group: &Group<'_>,
+    rule: RuleId,
+    source: &RunSource,
+    project: i64,
+    last: i64,
+    now: Timestamp,
+) -> Result<(), Failure> {
+    let mut insert = group.connection.prepare_cached(
         "INSERT INTO cursors (rule, project, looked_at, window_start, backfill_from, backfill_head)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6)
-         ON CONFLICT (rule) DO UPDATE SET project = excluded.project, looked_at = excluded.looked_at,
-             window_start = max(excluded.window_start, ifnull(window_end, window_start)), window_end = NULL,
-             head = NULL, parts = 0, backfill_from = NULL, backfill_head = NULL",
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
     )?;
-    let is_backfilled = source.backfill_from.is_some();
-    put.execute(params![
-        rule.id,
+    insert.execute(params![
+        rule,
         project,
-        if is_backfilled { 0 } else { last },
-        micros(now).max(last_window_end(group.connection, rule.id)?),
+        if source.backfill_from.is_some() { 0 } else { last },
+        micros(now).max(last_window_end(group.connection, rule)?),
         source.backfill_from.map(micros),
-        is_backfilled.then_some(last),
+        source.backfill_from.map(|_| last),
     ])?;
+    Ok(())
+}
+
+/// The rule looks at another project from now on, at what changes there from now on.
+fn turn_to(group: &Group<'_>, cursor: i64, project: i64, last: i64, now: Timestamp) -> Result<(), Failure> {
+    let mut update = group.connection.prepare_cached(
+        "UPDATE cursors SET project = ?2, looked_at = ?3, window_start = max(?4, ifnull(window_end, window_start)),
+             window_end = NULL, head = NULL, parts = 0, backfill_from = NULL, backfill_head = NULL
+         WHERE number = ?1",
+    )?;
+    update.execute(params![cursor, project, last, micros(now)])?;
     Ok(())
 }
 
