@@ -10,7 +10,7 @@ use bytes::Bytes;
 use runhook::blobs::{BlobSettings, Blobs, LocalSettings, SigningKey};
 use runhook::clock::{Clock, SystemClock};
 use runhook::layers;
-use runhook::matching::{self, Matching};
+use runhook::matching::{self, Matching, Pace};
 use runhook::model::Timestamp;
 use runhook::model::ids::{RuleId, RunId};
 use runhook::model::rule::{Rule, RunSource};
@@ -78,6 +78,7 @@ async fn main() {
         blobs: Blobs::open(BlobSettings::Local(blobs)).expect("a folder"),
         clock: clock.clone(),
         public_url,
+        pace: Pace::default(),
     });
     // From here on the highest mark is the rule's.
     let _ = std::fs::write("/proc/self/clear_refs", "5");

@@ -19,7 +19,7 @@ use crate::config::ServeConfig;
 use crate::dispatch::Dispatch;
 use crate::fanout::{self, Fanout};
 use crate::intake::Intake;
-use crate::matching::{self, Matching};
+use crate::matching::{self, Matching, Pace};
 use crate::model::ids::HostId;
 use crate::model::secret::Secret;
 use crate::outbound::{AddressPolicy, HttpSender};
@@ -109,6 +109,7 @@ impl Host {
             clock: clock.clone(),
             workspace,
             public_url: public_url.clone(),
+            pace: Pace::default(),
         });
         let (inflow, no_more_in) = shutdown::channel();
         let (outflow, no_more_out) = shutdown::channel();

@@ -55,6 +55,10 @@ pub const RULES_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Bytes of a run's inputs or outputs that stay in its row; larger ones go to the object store.
 pub const INLINE_BYTES_MAX: usize = 256 * 1024;
 
+/// Bytes of one layer of a run, all its writes together, without what is in the object store. Each write of a run reads
+/// and writes its layers.
+pub const LAYER_BYTES_MAX: usize = 40 * 1024 * 1024;
+
 /// How long a link to a blob is good: longer than any delivery is tried, and a day.
 pub const LINK_LIFETIME: Duration = Duration::from_secs(2 * 24 * 3600);
 
@@ -125,10 +129,28 @@ pub const LOOK_RUNS_MAX: usize = 250;
 /// The same in bytes, but for the last run.
 pub const LOOK_BYTES_MAX: usize = 8 * 1024 * 1024;
 
-/// Runs that one page of the read side looks at; where few match, the page ends early and says where to go on.
+/// Bytes of runs on one page of the read side; a page with more ends early and says where to go on.
+pub const RUNS_SHOWN_BYTES_MAX: usize = 32 * 1024 * 1024;
+
+/// Ids that one request may ask for; a query string or an SDK's list has far fewer, and SQLite takes 32,766 values.
+pub const IDS_PER_REQUEST_MAX: usize = 10_000;
+
+/// How long blobs of one request may take to become durable; the SDKs wait 10 s for an answer.
+pub const BLOBS_TIMEOUT: Duration = Duration::from_secs(6);
+
+/// Runs that are made durable in one piece of work: other writers come in between the pieces of a large request.
+pub const RUNS_PER_WRITE_MAX: usize = 200;
+
+/// The same in bytes, but for a run that is larger alone.
+pub const RUNS_PER_WRITE_BYTES_MAX: usize = 2 * 1024 * 1024;
+
+/// Runs that one page of the read side looks at once it has found one.
 pub const RUNS_READ_PER_PAGE_MAX: usize = 20_000;
 
-/// Looks at once over all rules: each is a few milliseconds of work and holds at most the bytes above.
+/// Bytes of runs that all rules together gather for payloads; beyond it each makes a payload of what it has.
+pub const GATHERED_BYTES_MAX: usize = 48 * 1024 * 1024;
+
+/// Looks at once over all rules: each reads at most the bytes above, but for a tree that has to be asked as a whole.
 pub const LOOKS_MAX: usize = 8;
 
 /// Changes without a match after which a rule writes down how far it has looked: what a crash repeats at most.

@@ -11,6 +11,7 @@ mod criteria;
 mod window;
 
 use std::collections::HashMap;
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -43,6 +44,27 @@ enum StepError {
 /// Hands on a payload, without waiting.
 pub type Offer = Arc<dyn Fn(PendingPayload) + Send + Sync>;
 
+/// In what pieces a rule works off its windows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pace {
+    /// Runs in one payload.
+    pub runs_per_payload_max: usize,
+    /// Runs that are looked at in one go.
+    pub look_runs_max: usize,
+    /// Changes without a match after which it is written down how far the rule has looked.
+    pub looked_at_step: i64,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self {
+            runs_per_payload_max: limits::RUNS_PER_PAYLOAD_MAX,
+            look_runs_max: limits::LOOK_RUNS_MAX,
+            looked_at_step: limits::LOOKED_AT_STEP,
+        }
+    }
+}
+
 /// What matching works with.
 pub struct Parts {
     /// Where runs come from and payloads go.
@@ -59,6 +81,8 @@ pub struct Parts {
     pub workspace: WorkspaceId,
     /// What links in payloads begin with.
     pub public_url: Url,
+    /// In what pieces rules work.
+    pub pace: Pace,
 }
 
 /// The handle of the matching stage; cheap to clone.
@@ -71,6 +95,8 @@ struct Stage {
     watched: Mutex<HashMap<RuleId, Watched>>,
     /// Looks at once, over all rules: each is short, and they take turns.
     turns: Semaphore,
+    /// Bytes of runs that all rules together have gathered for payloads.
+    gathered_bytes: AtomicUsize,
 }
 
 #[derive(Default)]
@@ -83,7 +109,7 @@ impl Matching {
     /// The stage, at rest until [`Matching::run`].
     pub fn new(parts: Parts) -> Self {
         let turns = Semaphore::new(limits::LOOKS_MAX);
-        Self(Arc::new(Stage { parts, watched: Mutex::default(), turns }))
+        Self(Arc::new(Stage { parts, watched: Mutex::default(), turns, gathered_bytes: AtomicUsize::new(0) }))
     }
 
     /// Ends the rule's window now. False where no such rule looks for runs.
@@ -159,7 +185,7 @@ async fn watch(stage: Arc<Stage>, id: RuleId, nudge: Arc<Notify>, shutdown: Shut
     let mut open: Option<Cursor> = None;
     while let Some(rule) = stage.rule(id).filter(|_| !shutdown.is_requested()) {
         if criteria.as_ref().is_none_or(|criteria| !criteria.are_of(&rule)) {
-            criteria = Criteria::of(&rule);
+            criteria = Criteria::of(&rule, stage.parts.pace);
         }
         let Some(criteria) = &criteria else { break };
         match stage.pass(id, criteria, open.take(), &shutdown).await {
@@ -186,7 +212,14 @@ impl Stage {
         open: Option<Cursor>,
         shutdown: &Shutdown,
     ) -> Result<Option<Cursor>, StepError> {
-        let Some(stored) = self.parts.store.cursor(rule).await? else { return Ok(None) };
+        let turn = self.turns.acquire().await;
+        let stored = self.parts.store.cursor(rule).await?;
+        drop(turn);
+        let Some(stored) = stored else { return Ok(None) };
+        // The store knows of a change before the rules that are shown here do: the next pass will fit.
+        if stored.project != criteria.project {
+            return Ok(Some(stored));
+        }
         let start = open.map_or(stored.window_start, |open| open.window_start.max(stored.window_start));
         let is_closing = stored.closing.is_some();
         let cursor = if is_closing { stored } else { Cursor { window_start: start, ..stored } };

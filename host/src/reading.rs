@@ -1,8 +1,9 @@
 //! The read side: runs by query, page by page, as the API shows them.
 //!
-//! The store narrows by what it keeps in columns; the rest is asked of each run. A page that finds little is ended
-//! after a bound of runs, with the place where the next one goes on.
+//! The store narrows by what it keeps in columns; the rest is asked of each run. A page that has found something is
+//! ended after a bound of runs looked at, or of bytes, with the place where the next one goes on.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytestring::ByteString;
@@ -14,7 +15,7 @@ use crate::model::Timestamp;
 use crate::model::ids::RunId;
 use crate::model::run::{Run, Status};
 use crate::selection::{Found, Selection};
-use crate::store::runs::{RunQuery, StoredRun};
+use crate::store::runs::{RunQuery, StoredRun, Tree};
 use crate::store::{Store, StoreError};
 
 /// Which runs to show.
@@ -82,17 +83,20 @@ impl Reading {
         Ok(page)
     }
 
+    /// A page without a run would look like the last one to the SDKs: it goes on until there is one.
     async fn page_of_rows(&self, search: &RunSearch) -> Result<Page, StoreError> {
         let mut page = Page { runs: Vec::new(), next: search.query.after };
-        let mut looked_at = 0;
-        while looked_at < limits::RUNS_READ_PER_PAGE_MAX {
+        let (mut looked_at, mut bytes) = (0, 0);
+        let mut trees = HashMap::new();
+        while page.runs.is_empty() || looked_at < limits::RUNS_READ_PER_PAGE_MAX {
             let rows = self.store.runs(RunQuery { after: page.next, ..search.query.clone() }).await?;
             let Some(last) = rows.last().map(place) else { return Ok(Page { next: None, ..page }) };
             looked_at += rows.len();
-            for found in self.pick(search, rows).await? {
+            for found in self.pick(search, rows, &mut trees).await? {
                 let place = (found.run.start_time, found.number);
+                bytes += found.bytes;
                 page.runs.push(found);
-                if page.runs.len() >= search.limit {
+                if page.runs.len() >= search.limit || bytes >= limits::RUNS_SHOWN_BYTES_MAX {
                     return Ok(Page { next: Some(place), ..page });
                 }
             }
@@ -123,11 +127,25 @@ impl Reading {
         ByteString::try_from(bytes).ok()
     }
 
-    async fn pick(&self, search: &RunSearch, rows: Vec<StoredRun>) -> Result<Vec<Found>, StoreError> {
+    /// Each tree is asked once for a page.
+    async fn pick(
+        &self,
+        search: &RunSearch,
+        rows: Vec<StoredRun>,
+        trees: &mut HashMap<Tree, bool>,
+    ) -> Result<Vec<Found>, StoreError> {
         let mut picked = Vec::new();
         for found in search.selection.pick(&*self.store, rows).await? {
-            let is_wanted = search.wants(&found.run);
-            if is_wanted && search.selection.tree_passes(&*self.store, found.run.trace).await? {
+            if !search.wants(&found.run) {
+                continue;
+            }
+            let tree = Tree { trace: found.run.trace, project: found.run.project };
+            let passes = match trees.get(&tree) {
+                Some(passes) => *passes,
+                None => search.selection.tree_passes(&*self.store, tree).await?,
+            };
+            trees.insert(tree, passes);
+            if passes {
                 picked.push(found);
             }
         }

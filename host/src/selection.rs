@@ -3,7 +3,7 @@
 //! Rules select the runs of their payloads with it, and the API the runs that it shows. Filters are compiled once.
 //! Evaluation happens where it holds up no other task. Knows nothing of windows or pages.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use tracing::error;
@@ -12,7 +12,7 @@ use crate::filter::{Facts, Filter, FilterError};
 use crate::model::ids::RunId;
 use crate::model::run::{Feedback, Run};
 use crate::said::Said;
-use crate::store::runs::{NewAttachment, RunQuery, StoredRun};
+use crate::store::runs::{NewAttachment, StoredRun, Tree};
 use crate::store::{Store, StoreError};
 
 /// The three filters; cheap to clone.
@@ -83,9 +83,10 @@ impl Selection {
         let filters = self.0.clone();
         let pick = move || {
             let found = |row: StoredRun| {
-                let run = run(&row)?;
+                let is_open = filters.root.is_none() || Tree::of(&row).is_some_and(|tree| roots.contains(&tree));
+                let run = is_open.then(|| run(&row)).flatten()?;
                 let feedback = said.take(run.id);
-                let is_wanted = filters.root_passes(&roots, run.trace) && passes(filters.run.as_ref(), &run, &feedback);
+                let is_wanted = passes(filters.run.as_ref(), &run, &feedback);
                 let (number, bytes, attachments) = (row.number, row.bytes(), Vec::new());
                 is_wanted.then_some(Found { number, run, feedback, attachments, bytes })
             };
@@ -100,25 +101,24 @@ impl Selection {
         Ok(found)
     }
 
-    /// Whether some run of the trace passes the third filter, complete or not. One that is in no project yet does not
-    /// count: its post will change it.
+    /// Whether some run of the trace passes the third filter, complete or not. A trace is looked at within one project.
     ///
     /// # Errors
     /// The store's.
-    pub async fn tree_passes(&self, store: &dyn Store, trace: RunId) -> Result<bool, StoreError> {
+    pub async fn tree_passes(&self, store: &dyn Store, tree: Tree) -> Result<bool, StoreError> {
         if !self.asks_tree() {
             return Ok(true);
         }
-        let mut query = RunQuery { trace: Some(trace), ..RunQuery::default() };
+        let mut after = 0;
         loop {
-            let rows = store.runs(query.clone()).await?;
+            let rows = store.tree(tree, after).await?;
             let Some(last) = rows.last() else { return Ok(false) };
-            query.after = Some((last.start_time, last.number));
+            after = last.number;
             let said = said(store, needs_feedback(self.0.tree.as_ref()), rows.iter().map(|row| row.id)).await?;
             let filters = self.0.clone();
             let passes = move || {
                 let passes = |run: Run| passes(filters.tree.as_ref(), &run, said.of(run.id));
-                rows.iter().filter(|row| row.project.is_some()).filter_map(run).any(passes)
+                rows.iter().filter_map(run).any(passes)
             };
             if blocking(passes).await {
                 return Ok(true);
@@ -131,15 +131,23 @@ impl Selection {
         if !self.asks_root() {
             return Ok(Roots::new());
         }
-        let traces: HashSet<_> = rows.iter().map(|row| row.trace).collect();
-        let rows = store.roots(traces.into_iter().collect()).await?;
-        let needs_feedback = needs_feedback(self.0.root.as_ref());
-        let mut said = said(store, needs_feedback, rows.iter().map(|row| row.id)).await?;
-        let roots = rows.iter().filter_map(run).map(|root| {
-            let feedback = said.take(root.id);
-            (root.trace, (root, feedback))
-        });
-        Ok(roots.collect())
+        let trees: HashSet<_> = rows.iter().filter_map(Tree::of).collect();
+        let trees: Vec<_> = trees.into_iter().collect();
+        let mut passing = Roots::new();
+        // Roots are whole runs: a few at a time, and only what they say is kept.
+        for trees in trees.chunks(ROOTS_AT_ONCE) {
+            let rows = store.roots(trees.to_vec()).await?;
+            let said = said(store, needs_feedback(self.0.root.as_ref()), rows.iter().map(|row| row.id)).await?;
+            let filters = self.0.clone();
+            let evaluate = move || {
+                let passes = |row: &&StoredRun| {
+                    run(row).is_some_and(|root| passes(filters.root.as_ref(), &root, said.of(root.id)))
+                };
+                rows.iter().filter(passes).filter_map(Tree::of).collect::<Vec<_>>()
+            };
+            passing.extend(blocking(evaluate).await);
+        }
+        Ok(passing)
     }
 }
 
@@ -154,15 +162,11 @@ async fn add_attachments(store: &dyn Store, found: &mut [Found]) -> Result<(), S
     Ok(())
 }
 
-type Roots = HashMap<RunId, (Run, Vec<Feedback>)>;
+/// Traces whose root passes the second filter. A root that is not there yet passes nothing.
+type Roots = HashSet<Tree>;
 
-impl Filters {
-    /// A root that is not there yet passes nothing.
-    fn root_passes(&self, roots: &Roots, trace: RunId) -> bool {
-        let root_passes = |(root, feedback): &(Run, Vec<Feedback>)| passes(self.root.as_ref(), root, feedback);
-        self.root.is_none() || roots.get(&trace).is_some_and(root_passes)
-    }
-}
+/// Root runs that are read at once.
+const ROOTS_AT_ONCE: usize = 50;
 
 fn passes(filter: Option<&Filter>, run: &Run, feedback: &[Feedback]) -> bool {
     filter.is_none_or(|filter| filter.matches(&Facts::new(run, feedback)))

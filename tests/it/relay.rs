@@ -12,7 +12,7 @@ use runhook::dispatch::Dispatch;
 use runhook::fanout::{self, Fanout};
 use runhook::intake::{Intake, IntakeBounds};
 use runhook::limits;
-use runhook::matching::{self, Matching};
+use runhook::matching::{self, Matching, Pace};
 use runhook::model::ids::HostId;
 use runhook::model::secret::Secret;
 use runhook::outbound::HttpSender;
@@ -264,6 +264,7 @@ async fn a_store_that_cannot_keep_up_is_answered_503_in_time_to_try_again() {
         clock: clock.clone(),
         workspace,
         public_url: public_url.clone(),
+        pace: Pace::default(),
     });
     let reading = Reading::new(store.clone(), blobs.clone());
     let key = Secret::new("key");

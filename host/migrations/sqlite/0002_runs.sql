@@ -21,7 +21,7 @@ INSERT INTO commit_order VALUES (0);
 
 -- A run as its two layers; the other columns are read of them, the patch first.
 CREATE TABLE runs (
-    number      INTEGER PRIMARY KEY,
+    number      INTEGER PRIMARY KEY AUTOINCREMENT,               -- never given twice: matches refer to it
     id          BLOB    NOT NULL UNIQUE CHECK (length(id) = 16),
     project     INTEGER          REFERENCES projects (number),   -- none until the run says
     trace       BLOB    NOT NULL CHECK (length(trace) = 16),
@@ -39,7 +39,9 @@ CREATE TABLE runs (
 
 CREATE INDEX runs_by_change ON runs (project, changed);
 CREATE INDEX runs_by_trace ON runs (trace);
+CREATE INDEX runs_roots ON runs (trace) WHERE is_root = 1;
 CREATE INDEX runs_by_start ON runs (project, start_time);
+CREATE INDEX runs_by_start_of_all ON runs (start_time);
 
 -- Files that came with a run, which may come before it.
 CREATE TABLE attachments (
@@ -72,6 +74,8 @@ CREATE TABLE cursors (
     window_end    INTEGER,
     head          INTEGER,
     parts         INTEGER NOT NULL DEFAULT 0,
+    -- The rule looks for no runs at the moment; its matches stay.
+    is_parked     INTEGER NOT NULL DEFAULT 0 CHECK (is_parked IN (0, 1)),
     -- Runs that changed last before the rule was made count only from this start time on.
     backfill_from INTEGER,
     backfill_head INTEGER,
@@ -94,4 +98,5 @@ CREATE INDEX matches_by_payload ON matches (payload);
 ALTER TABLE payloads ADD COLUMN window_start INTEGER;
 ALTER TABLE payloads ADD COLUMN window_end INTEGER;
 ALTER TABLE payloads ADD COLUMN part INTEGER;
+CREATE INDEX payloads_built ON payloads (rule, number) WHERE part IS NOT NULL;
 CREATE UNIQUE INDEX payloads_by_window ON payloads (rule, window_start, part) WHERE part IS NOT NULL;

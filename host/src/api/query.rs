@@ -39,7 +39,12 @@ impl Parameters {
     }
 
     pub(super) fn ids<T: FromStr>(&self, name: &str) -> Result<Vec<T>, ApiError> {
-        self.values(name).map(|text| parse_id(name, text)).collect()
+        let ids: Vec<T> = self.values(name).map(|text| parse_id(name, text)).collect::<Result<_, _>>()?;
+        if ids.len() > limits::IDS_PER_REQUEST_MAX {
+            let problem = format!("are {}; a request asks for at most {}", ids.len(), limits::IDS_PER_REQUEST_MAX);
+            return Err(ApiError::unprocessable(name, &problem));
+        }
+        Ok(ids)
     }
 
     pub(super) fn id<T: FromStr>(&self, name: &str) -> Result<Option<T>, ApiError> {
@@ -60,7 +65,8 @@ impl Parameters {
     }
 
     pub(super) fn number(&self, name: &str) -> Result<Option<usize>, ApiError> {
-        let parse = |text: &str| text.parse().map_err(|_| ApiError::unprocessable(name, "is no whole number"));
+        let number = |text: &str| text.parse::<u32>().ok().map(|number| number as usize);
+        let parse = |text: &str| number(text).ok_or_else(|| ApiError::unprocessable(name, "is no whole number"));
         self.first(name).map(parse).transpose()
     }
 

@@ -13,6 +13,7 @@ use serde_json::Value;
 use crate::api::answer::ApiError;
 use crate::definition::{Problem, Problems};
 use crate::layers;
+use crate::limits;
 use crate::model::Timestamp;
 use crate::reading::RunSearch;
 use crate::selection::Selection;
@@ -68,7 +69,12 @@ impl<'a> Asked<'a> {
             Value::Array(values) => values.iter().map(one).collect(),
             value => one(value).map(|id| vec![id]),
         };
-        self.typed(key, "an array of UUIDs", read).unwrap_or_default()
+        let ids = self.typed(key, "an array of UUIDs", read).unwrap_or_default();
+        if ids.len() > limits::IDS_PER_REQUEST_MAX {
+            let problem = format!("are {}; a request asks for at most {}", ids.len(), limits::IDS_PER_REQUEST_MAX);
+            self.problems.push(Problem { at: key.to_owned(), problem });
+        }
+        ids
     }
 
     fn texts(&mut self, key: &str) -> Option<Vec<String>> {

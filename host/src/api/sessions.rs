@@ -49,8 +49,10 @@ pub(super) async fn create(State(api): Doors, RawQuery(query): RawQuery, body: B
     let id = body["id"].as_str().and_then(|id| id.parse().ok()).unwrap_or_else(ProjectId::generate);
     let wanted = Project { id, name: name.to_owned(), created_at: api.clock.now() };
     let project = api.store.add_project(wanted.clone()).await?;
-    if project != wanted && !Parameters::parse(query.as_deref()).is_set("upsert") {
-        return Err(ApiError::new(StatusCode::CONFLICT, format!("there is a project `{name}` already")));
+    let is_upsert = Parameters::parse(query.as_deref()).is_set("upsert") && project.name == name;
+    if project != wanted && !is_upsert {
+        let detail = format!("there is a project `{}` with that name or id already", project.name);
+        return Err(ApiError::new(StatusCode::CONFLICT, detail));
     }
     Ok(Json(show(&api, &project)))
 }

@@ -3,6 +3,9 @@
 //! What is good in a request is stored, also where another part of it is bad or its end is missing: a client that hears
 //! an error may drop all of it.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
 use bytes::Bytes;
 use futures::Stream;
 use tracing::error;
@@ -13,8 +16,9 @@ use crate::ingest::otlp::{self, RejectedSpan};
 use crate::ingest::{self, Batch, IngestError, IngestLimits, RefusedPart};
 use crate::intake::large::Large;
 use crate::intake::{BodyError, BodyLimits, Decompressed, Encoding, Intake, Refusal, decode, in_its_place};
-use crate::layers;
+use crate::layers::{self, LayerError};
 use crate::limits;
+use crate::model::Timestamp;
 use crate::model::ids::{FeedbackId, RunId};
 use crate::model::run::{Attachment, FeedbackWrite, Layer, RunWrite};
 use crate::store::StoreError;
@@ -68,7 +72,9 @@ impl Intake {
         let Batch { runs, feedback, attachments, refused, broken_off } = batch;
         let taken = runs.len() + feedback.len() + attachments.len();
         let feedback_ids = feedback.iter().map(|feedback| feedback.id).collect();
-        self.make_runs_durable(runs, feedback, attachments).await?;
+        let left = self.make_runs_durable(runs, feedback, attachments).await?;
+        let mut refused = refused;
+        refused.extend(left.into_iter().map(too_large));
         Ok(Ingested { feedback: feedback_ids, taken, refused, broken_off })
     }
 
@@ -90,8 +96,10 @@ impl Intake {
         let body = self.in_time(async { Ok(decode::read(body, encoding, SIZES, &self.memory).await?) }).await?;
         let bytes = body.bytes.clone();
         let spans = in_its_place(bytes.len(), move || otlp::traces(format, &bytes, project.as_deref())).await?;
-        self.make_runs_durable(spans.runs, Vec::new(), Vec::new()).await?;
-        Ok(spans.rejected)
+        let left = self.make_runs_durable(spans.runs, Vec::new(), Vec::new()).await?;
+        let too_large = left.into_iter().map(too_large);
+        let rejected = too_large.map(|part| RejectedSpan { span: part.name, reason: part.reason });
+        Ok(spans.rejected.into_iter().chain(rejected).collect())
     }
 
     async fn in_time<T>(&self, read: impl Future<Output = Result<T, Refusal>>) -> Result<T, Refusal> {
@@ -107,23 +115,87 @@ impl Intake {
         writes: Vec<RunWrite>,
         feedback: Vec<FeedbackWrite>,
         files: Vec<Attachment>,
-    ) -> Result<(), Refusal> {
+    ) -> Result<Vec<RunId>, Refusal> {
         if writes.is_empty() && feedback.is_empty() && files.is_empty() {
-            return Ok(());
+            return Ok(Vec::new());
         }
         let now = self.clock.now();
         let large = Large { blobs: &self.blobs, now, inline_bytes_max: self.bounds.inline_bytes_max };
         let moved = async { Ok((large.documents(writes).await?, large.attachments(files).await?)) };
-        let (writes, attachments) = moved.await.map_err(turned_away::<BlobError>)?;
+        let timeout = self.clock.sleep_until(after(now, limits::BLOBS_TIMEOUT));
+        let (writes, attachments) = tokio::select! {
+            moved = moved => moved.map_err(turned_away::<BlobError>)?,
+            () = timeout => return Err(turned_away("the object store takes too long")),
+        };
         let bytes = writes.iter().map(|write| write.document.len()).sum();
-        let runs = in_its_place(bytes, move || writes.into_iter().filter_map(with_head).collect()).await;
+        let runs =
+            in_its_place(bytes, move || merged(writes)?.into_iter().map(with_head).collect::<Result<Vec<_>, _>>());
+        let runs = runs.await.map_err(turned_away)?;
+        let mut left = Vec::new();
+        for piece in pieces(NewRuns { runs, feedback, attachments }) {
+            left.extend(self.store_piece(piece, now).await?);
+        }
+        Ok(left)
+    }
+
+    async fn store_piece(&self, piece: NewRuns, now: Timestamp) -> Result<Vec<RunId>, Refusal> {
         let timeout = self.clock.sleep_until(after(self.clock.now(), limits::ACCEPT_TIMEOUT));
         let stored = tokio::select! {
-            stored = self.store.ingest(NewRuns { runs, feedback, attachments }, now) => stored,
+            stored = self.store.ingest(piece, now) => stored,
             () = timeout => Err(StoreError::Busy),
         };
         stored.map_err(turned_away)
     }
+}
+
+fn too_large(run: RunId) -> RefusedPart {
+    let reason = format!(
+        "with what was sent of it before, the run would be larger than {} bytes without inputs and outputs",
+        limits::LAYER_BYTES_MAX
+    );
+    RefusedPart { name: run.to_string(), reason }
+}
+
+/// One write for each layer of a run, however often the request comes back to it.
+fn merged(writes: Vec<RunWrite>) -> Result<Vec<RunWrite>, LayerError> {
+    let mut merged: Vec<RunWrite> = Vec::with_capacity(writes.len());
+    let mut places = HashMap::new();
+    for write in writes {
+        match places.entry((write.id, write.layer)) {
+            Entry::Occupied(place) => {
+                let earlier: &mut RunWrite = &mut merged[*place.get()];
+                earlier.document = layers::add(Some(&earlier.document), &write.document)?;
+            }
+            Entry::Vacant(place) => {
+                place.insert(merged.len());
+                merged.push(write);
+            }
+        }
+    }
+    Ok(merged)
+}
+
+/// A large request in pieces, each durable by itself: a client that hears an error sends all of it again, which changes
+/// nothing about what is there.
+fn pieces(batch: NewRuns) -> Vec<NewRuns> {
+    let mut pieces = vec![NewRuns { attachments: batch.attachments, ..NewRuns::default() }];
+    let mut bytes = 0;
+    for run in batch.runs {
+        bytes += run.write.document.len();
+        let is_full = pieces.last().is_none_or(|piece| piece.runs.len() >= limits::RUNS_PER_WRITE_MAX);
+        if is_full || bytes > limits::RUNS_PER_WRITE_BYTES_MAX {
+            bytes = run.write.document.len();
+            pieces.push(NewRuns::default());
+        }
+        if let Some(piece) = pieces.last_mut() {
+            piece.runs.push(run);
+        }
+    }
+    // Last, so that a run is there before what is said about it.
+    let feedback = batch.feedback.chunks(limits::RUNS_PER_WRITE_MAX);
+    pieces.extend(feedback.map(|feedback| NewRuns { feedback: feedback.to_vec(), ..NewRuns::default() }));
+    pieces.retain(|piece| !piece.runs.is_empty() || !piece.feedback.is_empty() || !piece.attachments.is_empty());
+    pieces
 }
 
 /// Our trouble: the client is to send it again.
@@ -147,12 +219,52 @@ async fn read(content: Content, body: &mut Decompressed<'_>) -> Result<Batch, Re
 }
 
 /// What the store keeps in columns. A document that came through the decoder is a JSON object.
-fn with_head(write: RunWrite) -> Option<NewRun> {
+fn with_head(write: RunWrite) -> Result<NewRun, LayerError> {
     let document = Some(&write.document[..]);
     let head = match write.layer {
         Layer::Post => layers::head(document, None),
         Layer::Patch => layers::head(None, document),
     };
-    let head = head.inspect_err(|error| error!(run = %write.id, %error, "a decoded run cannot be read")).ok()?;
-    Some(NewRun { write, head })
+    Ok(NewRun { head: head?, write })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(bytes: usize) -> NewRun {
+        let document = Bytes::from(vec![b' '; bytes]);
+        let write = RunWrite { id: RunId(uuid::Uuid::now_v7()), layer: Layer::Post, document };
+        NewRun { head: layers::Head::default(), write }
+    }
+
+    #[test]
+    fn writes_of_one_layer_become_one() {
+        let (id, other) = (RunId(uuid::Uuid::now_v7()), RunId(uuid::Uuid::now_v7()));
+        let write =
+            |id, layer, text: &'static str| RunWrite { id, layer, document: Bytes::from_static(text.as_bytes()) };
+        let merged = merged(vec![
+            write(id, Layer::Post, r#"{"a":1}"#),
+            write(id, Layer::Patch, r#"{"a":2}"#),
+            write(other, Layer::Post, r#"{"a":3}"#),
+            write(id, Layer::Post, r#"{"a":4,"b":5}"#),
+        ]);
+        let texts: Vec<_> =
+            merged.unwrap().into_iter().map(|it| String::from_utf8(it.document.to_vec()).unwrap()).collect();
+        assert_eq!(texts, [r#"{"a":4,"b":5}"#, r#"{"a":2}"#, r#"{"a":3}"#]);
+    }
+
+    #[test]
+    fn a_large_request_is_stored_in_pieces_that_lose_nothing() {
+        let sizes = [10, limits::RUNS_PER_WRITE_BYTES_MAX, 10, 10];
+        let runs: Vec<_> = sizes.into_iter().chain([1; 450]).map(run).collect();
+        let (key, document) = ("k".to_owned(), Bytes::from_static(b"{}"));
+        let feedback = vec![FeedbackWrite { id: FeedbackId::generate(), run: None, key, document }];
+        let pieces = pieces(NewRuns { runs: runs.clone(), feedback, attachments: Vec::new() });
+        let counts: Vec<_> = pieces.iter().map(|piece| (piece.runs.len(), piece.feedback.len())).collect();
+        assert_eq!(counts, [(1, 0), (1, 0), (200, 0), (200, 0), (52, 0), (0, 1)]);
+        let ids = |runs: &[NewRun]| runs.iter().map(|run| run.write.id).collect::<Vec<_>>();
+        assert_eq!(pieces.iter().flat_map(|piece| ids(&piece.runs)).collect::<Vec<_>>(), ids(&runs));
+        assert!(super::pieces(NewRuns::default()).is_empty());
+    }
 }

@@ -9,7 +9,7 @@ use crate::limits;
 use crate::matching::criteria::Criteria;
 use crate::model::ids::RunId;
 use crate::selection::Found;
-use crate::store::runs::{Cursor, Look, LookAt, Seen};
+use crate::store::runs::{Cursor, Look, LookAt, Seen, Tree};
 use crate::store::{Store, StoreError};
 
 /// Traces that were looked at as a whole since the window's end was set: all that belongs to the window was there then.
@@ -49,7 +49,8 @@ impl Candidates {
         Self { runs, traces, after: None }
     }
 
-    /// What matches among the next few; none when the page is done.
+    /// What matches among the next few; none when the page is done. Each call is a small piece of work, but for a tree
+    /// that has to be asked.
     pub(super) async fn next(
         &mut self,
         store: &dyn Store,
@@ -59,26 +60,30 @@ impl Candidates {
         if !self.runs.is_empty() {
             return matching(store, criteria, cursor, std::mem::take(&mut self.runs)).await.map(Some);
         }
-        while let Some(&trace) = self.traces.front() {
-            let is_open = self.after.is_some() || criteria.selection.tree_passes(store, trace).await?;
-            let after = self.after.unwrap_or(0);
-            let runs = if is_open { look(store, cursor, trace, after).await? } else { Vec::new() };
-            if let Some(last) = runs.last() {
-                self.after = Some(last.run.number);
-                return matching(store, criteria, cursor, runs).await.map(Some);
-            }
+        let Some(&trace) = self.traces.front() else { return Ok(None) };
+        let tree = Tree { trace, project: cursor.project };
+        let is_open = self.after.is_some() || criteria.selection.tree_passes(store, tree).await?;
+        let after = self.after.unwrap_or(0);
+        let runs = if is_open { look(store, criteria, cursor, trace, after).await? } else { Vec::new() };
+        self.after = runs.last().map(|last| last.run.number);
+        if self.after.is_none() {
             self.traces.pop_front();
-            self.after = None;
         }
-        Ok(None)
+        matching(store, criteria, cursor, runs).await.map(Some)
     }
 }
 
-async fn look(store: &dyn Store, cursor: &Cursor, trace: RunId, after: i64) -> Result<Vec<Seen>, StoreError> {
+async fn look(
+    store: &dyn Store,
+    criteria: &Criteria,
+    cursor: &Cursor,
+    trace: RunId,
+    after: i64,
+) -> Result<Vec<Seen>, StoreError> {
     let look = Look {
         rule: cursor.rule,
         at: LookAt::Trace { trace, after },
-        limit: limits::LOOK_RUNS_MAX,
+        limit: criteria.pace.look_runs_max,
         bytes_max: limits::LOOK_BYTES_MAX,
     };
     store.look(look).await

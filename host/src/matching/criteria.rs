@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use tracing::error;
 
-use crate::model::ids::RunId;
+use crate::matching::Pace;
+use crate::model::ids::{ProjectId, RunId};
 use crate::model::rule::Rule;
 use crate::sampling;
 use crate::selection::Selection;
@@ -12,8 +13,12 @@ use crate::selection::Selection;
 /// One version of a rule that looks for runs.
 pub(super) struct Criteria {
     rule: Arc<Rule>,
+    /// Where it looks.
+    pub(super) project: ProjectId,
     /// Its filters.
     pub(super) selection: Selection,
+    /// In what pieces it works.
+    pub(super) pace: Pace,
     /// Length of its windows.
     pub(super) window_seconds: u32,
     /// Whether its payloads carry more statistics.
@@ -22,7 +27,7 @@ pub(super) struct Criteria {
 
 impl Criteria {
     /// None where the rule does not look for runs, or a stored filter is not understood by this version.
-    pub(super) fn of(rule: &Arc<Rule>) -> Option<Self> {
+    pub(super) fn of(rule: &Arc<Rule>, pace: Pace) -> Option<Self> {
         let source = rule.source.as_ref()?;
         let (run, root, tree) = (&source.filter, &source.trace_filter, &source.tree_filter);
         let selection = Selection::parse(run.as_deref(), root.as_deref(), tree.as_deref())
@@ -30,7 +35,9 @@ impl Criteria {
             .ok()?;
         Some(Self {
             rule: rule.clone(),
+            project: source.project.id,
             selection,
+            pace,
             window_seconds: source.window_seconds,
             has_extended_stats: source.include_extended_stats,
         })

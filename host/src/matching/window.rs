@@ -5,6 +5,7 @@
 //! that are in a payload already are passed over.
 
 use std::collections::HashSet;
+use std::sync::atomic::Ordering;
 
 use jiff::ToSpan;
 
@@ -39,23 +40,51 @@ pub(super) async fn work_off(
             Closing { end, head, parts: 0 }
         }
     };
-    let mut steps = Steps {
-        stage,
-        criteria,
-        done: found.looked_at,
-        stored: found,
-        closing,
-        gathered: Vec::new(),
-        taken: HashSet::new(),
-    };
+    let gathered = Gathered { stage, runs: Vec::new(), bytes: 0 };
+    let mut steps =
+        Steps { stage, criteria, done: found.looked_at, stored: found, closing, gathered, taken: HashSet::new() };
     let mut expanded = Expanded::default();
-    while !shutdown.is_requested() && steps.page(&mut expanded).await? {}
+    while steps.page(&mut expanded, shutdown).await? {}
     Ok(steps.stored)
 }
 
 /// A window is never empty and never ends before it starts, even where the clock was set back.
 fn end_of_window(start: Timestamp, now: Timestamp) -> Timestamp {
     now.max(start.checked_add(1.microsecond()).unwrap_or(Timestamp::MAX))
+}
+
+/// Runs that matched and are not yet in a payload. What they hold of the memory is counted over all rules.
+struct Gathered<'a> {
+    stage: &'a Stage,
+    runs: Vec<Found>,
+    bytes: usize,
+}
+
+impl Gathered<'_> {
+    fn push(&mut self, found: Found) {
+        self.bytes += found.bytes;
+        self.stage.gathered_bytes.fetch_add(found.bytes, Ordering::Relaxed);
+        self.runs.push(found);
+    }
+
+    /// Whether a payload is to be made of them now: they are many, they are large, or all rules together hold much.
+    fn is_full(&self, runs_max: usize) -> bool {
+        let over_all = self.stage.gathered_bytes.load(Ordering::Relaxed);
+        self.runs.len() >= runs_max
+            || self.bytes >= limits::BUILT_PAYLOAD_BYTES_MAX
+            || (!self.runs.is_empty() && over_all >= limits::GATHERED_BYTES_MAX)
+    }
+
+    fn take(&mut self) -> Vec<Found> {
+        self.stage.gathered_bytes.fetch_sub(std::mem::take(&mut self.bytes), Ordering::Relaxed);
+        std::mem::take(&mut self.runs)
+    }
+}
+
+impl Drop for Gathered<'_> {
+    fn drop(&mut self) {
+        self.take();
+    }
 }
 
 struct Steps<'a> {
@@ -66,30 +95,34 @@ struct Steps<'a> {
     closing: Closing,
     /// Place of the last change of the pages that are done.
     done: i64,
-    /// Matched, and not yet in a payload.
-    gathered: Vec<Found>,
+    gathered: Gathered<'a>,
     /// Numbers of what this page found, and of what was gathered before it: a run may come by itself and with its trace.
     taken: HashSet<i64>,
 }
 
 impl Steps<'_> {
-    /// Looks at one page of changes; false when the window is worked off, or the cursor is no longer ours.
-    async fn page(&mut self, expanded: &mut Expanded) -> Result<bool, StepError> {
-        let _turn = self.stage.turns.acquire().await;
+    /// Looks at one page of changes; false when the window is worked off, the cursor is no longer ours, or the host is
+    /// to stop: what is not stored then is looked at again.
+    async fn page(&mut self, expanded: &mut Expanded, shutdown: &Shutdown) -> Result<bool, StepError> {
         let look = Look {
             rule: self.stored.rule,
             at: LookAt::Changes { after: self.done, until: self.closing.head },
-            limit: limits::LOOK_RUNS_MAX,
+            limit: self.criteria.pace.look_runs_max,
             bytes_max: limits::LOOK_BYTES_MAX,
         };
+        let turn = self.stage.turns.acquire().await;
         let rows = self.stage.parts.store.look(look).await?;
+        drop(turn);
         let Some(last) = rows.last().map(|row| row.run.changed) else {
             self.finish().await?;
             return Ok(false);
         };
-        self.taken = self.gathered.iter().map(|found| found.number).collect();
+        self.taken = self.gathered.runs.iter().map(|found| found.number).collect();
         let mut candidates = Candidates::of(self.criteria, rows, expanded);
-        while let Some(found) = candidates.next(&*self.stage.parts.store, self.criteria, &self.stored).await? {
+        while let Some(found) = self.next(&mut candidates).await? {
+            if shutdown.is_requested() {
+                return Ok(false);
+            }
             for found in found {
                 if !self.taken.insert(found.number) {
                     continue;
@@ -104,9 +137,14 @@ impl Steps<'_> {
         self.keep_pace().await
     }
 
+    /// A piece of work; rules take turns at them, so that none holds up the others for long.
+    async fn next(&self, candidates: &mut Candidates) -> Result<Option<Vec<Found>>, StepError> {
+        let _turn = self.stage.turns.acquire().await;
+        Ok(candidates.next(&*self.stage.parts.store, self.criteria, &self.stored).await?)
+    }
+
     fn is_full(&self) -> bool {
-        let bytes: usize = self.gathered.iter().map(|found| found.bytes).sum();
-        self.gathered.len() >= limits::RUNS_PER_PAYLOAD_MAX || bytes >= limits::BUILT_PAYLOAD_BYTES_MAX
+        self.gathered.is_full(self.criteria.pace.runs_per_payload_max)
     }
 
     /// Stores a part of the window and leaves the window open.
@@ -118,7 +156,10 @@ impl Steps<'_> {
 
     /// Changes that nothing came of are written down now and then, so that a crash does not repeat a long look.
     async fn keep_pace(&mut self) -> Result<bool, StepError> {
-        if !self.gathered.is_empty() || self.done - self.stored.looked_at < limits::LOOKED_AT_STEP {
+        if self.is_full() {
+            return self.store_part().await;
+        }
+        if !self.gathered.runs.is_empty() || self.done - self.stored.looked_at < self.criteria.pace.looked_at_step {
             return Ok(true);
         }
         let after = Cursor { looked_at: self.done, closing: Some(self.closing), ..self.stored.clone() };
@@ -154,7 +195,7 @@ impl Steps<'_> {
 
     /// The payload of what is gathered; nothing is gathered any more then.
     async fn payload(&mut self) -> Result<Option<BuiltPayload>, StepError> {
-        let gathered = std::mem::take(&mut self.gathered);
+        let gathered = self.gathered.take();
         if gathered.is_empty() {
             return Ok(None);
         }

@@ -101,6 +101,22 @@ impl StoredRun {
     }
 }
 
+/// A trace within a project: a run elsewhere with the same trace id is none of its business.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Tree {
+    /// The trace.
+    pub trace: RunId,
+    /// The project.
+    pub project: ProjectId,
+}
+
+impl Tree {
+    /// The one that a run belongs to; none before the run says its project.
+    pub fn of(run: &StoredRun) -> Option<Self> {
+        Some(Self { trace: run.trace, project: run.project? })
+    }
+}
+
 /// Feedback as it is stored.
 #[derive(Clone, Debug)]
 pub struct StoredFeedback {
@@ -327,13 +343,14 @@ pub trait RunStore: Send + Sync {
     async fn workspace(&self) -> Result<WorkspaceId>;
 
     /// ACCEPT: makes runs, feedback and the names of files durable. A write of a layer that is there already adds its fields; projects are
-    /// made by name; each run touched, also by feedback, gets a new place in the order of commits.
-    async fn ingest(&self, runs: NewRuns, now: Timestamp) -> Result<()>;
+    /// made by name; each run touched, also by feedback, gets a new place in the order of commits. Answers the runs that
+    /// were left as they are, because a layer of theirs would go beyond [`crate::limits::LAYER_BYTES_MAX`].
+    async fn ingest(&self, runs: NewRuns, now: Timestamp) -> Result<Vec<RunId>>;
 
     /// The project of that name, made where there is none.
     async fn project_named(&self, name: &str, now: Timestamp) -> Result<Project>;
 
-    /// Adds a project, unless its name is taken: then the one that has it.
+    /// Adds a project, unless its name or its id is taken: then the one that has it.
     async fn add_project(&self, project: Project) -> Result<Project>;
 
     /// All projects, by name.
@@ -366,8 +383,12 @@ pub trait RunStore: Send + Sync {
     /// What a rule has to look at next.
     async fn look(&self, look: Look) -> Result<Vec<Seen>>;
 
-    /// The root runs of these traces; those that are not there yet, or in no project yet, are missing.
-    async fn roots(&self, traces: Vec<RunId>) -> Result<Vec<StoredRun>>;
+    /// The root runs of these traces; those that are not there yet are missing.
+    async fn roots(&self, trees: Vec<Tree>) -> Result<Vec<StoredRun>>;
+
+    /// Runs of a trace by number, behind the one with that number: a few, bounded by
+    /// [`crate::limits::LOOK_RUNS_MAX`] and [`crate::limits::LOOK_BYTES_MAX`].
+    async fn tree(&self, tree: Tree, after: i64) -> Result<Vec<StoredRun>>;
 
     /// What became of the runs that a rule matched, newest first.
     async fn rule_log(&self, query: RuleLogQuery) -> Result<Vec<RuleLogEntry>>;

@@ -20,7 +20,7 @@ use runhook::store::datasets::{
 };
 use runhook::store::runs::{
     Cursor, FeedbackQuery, Look, NewAttachment, NewRuns, Progress, RuleLogEntry, RuleLogQuery, RunQuery, RunStore,
-    Seen, StoredFeedback, StoredRun,
+    Seen, StoredFeedback, StoredRun, Tree,
 };
 use runhook::store::{
     Accepted, Cancelled, ClaimNow, ClaimRequest, DeliveryQuery, NewPayload, ReplaySource, Result, RuleChanges, Store,
@@ -152,7 +152,7 @@ impl RunStore for FaultyStore {
     async fn workspace(&self) -> Result<WorkspaceId> {
         self.store.workspace().await
     }
-    async fn ingest(&self, runs: NewRuns, now: Timestamp) -> Result<()> {
+    async fn ingest(&self, runs: NewRuns, now: Timestamp) -> Result<Vec<RunId>> {
         self.store.ingest(runs, now).await
     }
     async fn project_named(&self, name: &str, now: Timestamp) -> Result<Project> {
@@ -200,8 +200,13 @@ impl RunStore for FaultyStore {
         self.step().await;
         seen
     }
-    async fn roots(&self, traces: Vec<RunId>) -> Result<Vec<StoredRun>> {
-        self.store.roots(traces).await
+    async fn roots(&self, trees: Vec<Tree>) -> Result<Vec<StoredRun>> {
+        self.step().await;
+        self.store.roots(trees).await
+    }
+    async fn tree(&self, tree: Tree, after: i64) -> Result<Vec<StoredRun>> {
+        self.step().await;
+        self.store.tree(tree, after).await
     }
     async fn rule_log(&self, query: RuleLogQuery) -> Result<Vec<RuleLogEntry>> {
         self.store.rule_log(query).await

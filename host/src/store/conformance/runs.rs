@@ -1,10 +1,13 @@
 //! The half of the suite that is about runs and cursors.
 
+use std::collections::HashSet;
+
 use bytes::Bytes;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::layers;
+use crate::limits;
 use crate::model::Timestamp;
 use crate::model::ids::{FeedbackId, PayloadId, RunId};
 use crate::model::project::Project;
@@ -12,7 +15,7 @@ use crate::model::rule::{Rule, RunSource};
 use crate::model::run::{FeedbackWrite, Layer, RunWrite};
 use crate::store::conformance::Scene;
 use crate::store::runs::{
-    BuiltPayload, Closing, Cursor, Look, LookAt, NewAttachment, NewRun, NewRuns, Progress, RunQuery, StoredRun,
+    BuiltPayload, Closing, Cursor, Look, LookAt, NewAttachment, NewRun, NewRuns, Progress, RunQuery, StoredRun, Tree,
 };
 
 fn write(id: RunId, layer: Layer, document: &Value) -> NewRun {
@@ -267,6 +270,51 @@ pub(crate) async fn matches_of_a_deleted_rule_are_no_other_rules(mut scene: Scen
     assert_eq!(seen, [(id, false)]);
 }
 
+pub(crate) async fn a_rule_that_looks_again_knows_what_it_has_sent(mut scene: Scene) {
+    let before = scene.look_at("p").await;
+    let id = fresh();
+    scene.ingest([post(id, "p")]).await;
+    let payload = scene.built(&before, vec![scene.one_run(id).await.number]);
+    let after = Cursor { window_start: payload.window.1, ..before.clone() };
+    let step = Progress { before, after, payload: Some(payload), now: scene.now };
+    assert!(scene.store.advance(step).await.unwrap());
+    scene.put(vec![Rule { source: None, ..scene.rule.clone() }]).await;
+    assert!(scene.store.cursor(scene.rule.id).await.unwrap().is_none());
+    scene.ingest([post(fresh(), "p")]).await;
+    let again = scene.look_at("p").await;
+    assert_eq!(again.looked_at, scene.store.head(again.project).await.unwrap());
+    let seen = scene.seen(LookAt::Changes { after: 0, until: i64::MAX }).await;
+    assert_eq!(seen[0], (id, true));
+}
+
+pub(crate) async fn feedback_that_moves_changes_both_runs(mut scene: Scene) {
+    let (first, second) = (fresh(), fresh());
+    scene.look_at("p").await;
+    scene.ingest([post(first, "p"), post(second, "p")]).await;
+    let feedback = about(first, 1);
+    scene.say(feedback.clone()).await;
+    let after = scene.store.head(scene.project("p").await.id).await.unwrap();
+    scene.say(FeedbackWrite { run: Some(second), ..feedback.clone() }).await;
+    let seen = scene.seen(LookAt::Changes { after, until: i64::MAX }).await;
+    assert_eq!(seen.iter().map(|(run, _)| *run).collect::<HashSet<_>>(), HashSet::from([first, second]));
+    scene.say(FeedbackWrite { run: None, ..feedback }).await;
+    let stored = scene.store.feedback(vec![second]).await.unwrap();
+    assert_eq!(stored.len(), 1);
+}
+
+pub(crate) async fn a_layer_that_would_grow_beyond_all_bounds_is_left_as_it_is(scene: Scene) {
+    let id = fresh();
+    let half = "x".repeat(limits::LAYER_BYTES_MAX / 2);
+    let write = |key: &str| NewRuns {
+        runs: vec![write(id, Layer::Post, &json!({key: half, "session_name": "p"}))],
+        ..NewRuns::default()
+    };
+    assert!(scene.store.ingest(write("extra"), scene.now).await.unwrap().is_empty());
+    assert_eq!(scene.store.ingest(write("events"), scene.now).await.unwrap(), [id]);
+    let stored = scene.one_run(id).await;
+    assert!(stored.bytes() <= limits::LAYER_BYTES_MAX);
+}
+
 pub(crate) async fn a_trace_is_looked_at_as_a_whole(mut scene: Scene) {
     scene.look_at("p").await;
     let (root, child) = (fresh(), fresh());
@@ -274,6 +322,14 @@ pub(crate) async fn a_trace_is_looked_at_as_a_whole(mut scene: Scene) {
     scene.ingest([write(child, Layer::Post, &child_of(root)), post(root, "p"), post(fresh(), "p")]).await;
     let trace = scene.seen(LookAt::Trace { trace: root, after: 0 }).await;
     assert_eq!(trace, [(child, false), (root, false)]);
-    let roots = scene.store.roots(vec![root, fresh()]).await.unwrap();
+    let project = scene.project("p").await.id;
+    let elsewhere = Tree { trace: root, project: scene.project("q").await.id };
+    let tree = Tree { trace: root, project };
+    let roots = scene.store.roots(vec![tree, elsewhere, Tree { trace: fresh(), project }]).await.unwrap();
     assert_eq!(roots.into_iter().map(|run| run.id).collect::<Vec<_>>(), [root]);
+    let ids = |runs: Vec<StoredRun>| runs.into_iter().map(|run| run.id).collect::<Vec<_>>();
+    assert_eq!(ids(scene.store.tree(tree, 0).await.unwrap()), [child, root]);
+    let child = scene.one_run(child).await.number;
+    assert_eq!(ids(scene.store.tree(tree, child).await.unwrap()), [root]);
+    assert!(scene.store.tree(elsewhere, 0).await.unwrap().is_empty());
 }

@@ -12,11 +12,12 @@ use crate::store::sqlite::projects;
 use crate::store::sqlite::writer::Group;
 
 const CURSOR: &str = "SELECT c.number, c.rule, p.id, c.looked_at, c.window_start, c.window_end, c.head, c.parts, \
-     c.backfill_from, c.backfill_head FROM cursors c JOIN projects p ON p.number = c.project WHERE c.rule = ?1";
+     c.backfill_from, c.backfill_head, c.is_parked FROM cursors c JOIN projects p ON p.number = c.project WHERE c.rule = ?1";
 
 struct Numbered {
     number: i64,
     cursor: Cursor,
+    is_parked: bool,
 }
 
 fn numbered(row: &Row<'_>) -> rusqlite::Result<Numbered> {
@@ -37,23 +38,24 @@ fn numbered(row: &Row<'_>) -> rusqlite::Result<Numbered> {
         closing,
         backfill,
     };
-    Ok(Numbered { number: row.get(0)?, cursor })
+    Ok(Numbered { number: row.get(0)?, cursor, is_parked: row.get(10)? })
 }
 
 pub(super) fn cursor(connection: &Connection, rule: RuleId) -> Result<Option<Cursor>, Failure> {
-    Ok(find(connection, rule)?.map(|found| found.cursor))
+    Ok(find(connection, rule)?.filter(|found| !found.is_parked).map(|found| found.cursor))
 }
 
 fn find(connection: &Connection, rule: RuleId) -> Result<Option<Numbered>, Failure> {
     Ok(connection.prepare_cached(CURSOR)?.query_row([rule], numbered).optional()?)
 }
 
-/// Gives a rule that has a project its cursor, or takes it away. One that exists stays where it is, unless the rule
+/// Gives a rule that has a project its cursor, or parks it. One that exists stays where it is, unless the rule
 /// looks at another project now.
 pub(super) fn place(group: &Group<'_>, rule: &Rule, now: Timestamp) -> Result<(), Failure> {
-    let Some(source) = &rule.source else { return remove(group, rule.id) };
+    let Some(source) = &rule.source else { return park(group, rule.id) };
     let stored = find(group.connection, rule.id)?;
-    if stored.as_ref().is_some_and(|stored| stored.cursor.project == source.project.id) {
+    let is_there = |stored: &Numbered| stored.cursor.project == source.project.id && !stored.is_parked;
+    if stored.as_ref().is_some_and(is_there) {
         return Ok(());
     }
     let project = projects::number(group.connection, source.project.id)?
@@ -90,14 +92,20 @@ fn begin(
     Ok(())
 }
 
-/// The rule looks at another project from now on, at what changes there from now on.
+/// The rule looks at another project from now on, or looks again, at what changes there from now on.
 fn turn_to(group: &Group<'_>, cursor: i64, project: i64, last: i64, now: Timestamp) -> Result<(), Failure> {
     let mut update = group.connection.prepare_cached(
         "UPDATE cursors SET project = ?2, looked_at = ?3, window_start = max(?4, ifnull(window_end, window_start)),
-             window_end = NULL, head = NULL, parts = 0, backfill_from = NULL, backfill_head = NULL
+             window_end = NULL, head = NULL, parts = 0, is_parked = 0, backfill_from = NULL, backfill_head = NULL
          WHERE number = ?1",
     )?;
     update.execute(params![cursor, project, last, micros(now)])?;
+    Ok(())
+}
+
+/// The rule looks for no runs any more. What it has sent stays known, for the time when it looks again.
+fn park(group: &Group<'_>, rule: RuleId) -> Result<(), Failure> {
+    group.connection.prepare_cached("UPDATE cursors SET is_parked = 1 WHERE rule = ?1")?.execute([rule])?;
     Ok(())
 }
 
@@ -115,7 +123,7 @@ pub(super) fn remove(group: &Group<'_>, rule: RuleId) -> Result<(), Failure> {
 
 pub(super) fn advance(group: &mut Group<'_>, progress: &Progress) -> Result<bool, Failure> {
     let Some(stored) = find(group.connection, progress.before.rule)? else { return Ok(false) };
-    if !is_as_found(&stored.cursor, &progress.before) {
+    if stored.is_parked || !is_as_found(&stored.cursor, &progress.before) {
         return Ok(false);
     }
     if let Some(payload) = &progress.payload {

@@ -1,11 +1,12 @@
 //! ACCEPT of runs and feedback: a row per run, its layers in it, and a new place in the order of commits for each.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use bytes::Bytes;
 use rusqlite::{OptionalExtension, params};
 
 use crate::layers::{self, Head};
+use crate::limits;
 use crate::model::Timestamp;
 use crate::model::ids::{FeedbackId, RunId};
 use crate::model::project::{DEFAULT_PROJECT, ProjectRef};
@@ -16,15 +17,21 @@ use crate::store::sqlite::columns::micros;
 use crate::store::sqlite::projects;
 use crate::store::sqlite::writer::Group;
 
-pub(super) fn ingest(group: &Group<'_>, batch: &NewRuns, now: Timestamp) -> Result<(), Failure> {
-    let mut places = Places::take(group, batch.runs.len() + batch.feedback.len())?;
+/// Runs that were left as they are: see the seam.
+pub(super) fn ingest(group: &Group<'_>, batch: &NewRuns, now: Timestamp) -> Result<Vec<RunId>, Failure> {
+    let mut left = Vec::new();
+    // Feedback that comes again may be about another run than before.
+    let mut places = Places::take(group, batch.runs.len() + 2 * batch.feedback.len())?;
     let mut projects = HashMap::new();
     for run in &batch.runs {
-        write(group, run, &mut places, &mut projects, now)?;
+        if !write(group, run, &mut places, &mut projects, now)? {
+            left.push(run.write.id);
+        }
     }
     for feedback in &batch.feedback {
-        write_feedback(group, feedback, now)?;
-        if let Some(run) = feedback.run {
+        let before = write_feedback(group, feedback, now)?;
+        let about = HashSet::from([before, feedback.run]);
+        for run in about.into_iter().flatten() {
             touch(group, run, places.next())?;
         }
     }
@@ -35,7 +42,7 @@ pub(super) fn ingest(group: &Group<'_>, batch: &NewRuns, now: Timestamp) -> Resu
         )?;
         put.execute(params![file.run, file.name, file.blob, file.media_type])?;
     }
-    Ok(())
+    Ok(left)
 }
 
 /// Places in the order of commits: one writer gives them, so that a higher one is never visible before a lower one.
@@ -54,13 +61,14 @@ impl Places {
     }
 }
 
+/// False where a layer would become too large.
 fn write(
     group: &Group<'_>,
     run: &NewRun,
     places: &mut Places,
     projects: &mut HashMap<ProjectRef, i64>,
     now: Timestamp,
-) -> Result<(), Failure> {
+) -> Result<bool, Failure> {
     let mut find = group.connection.prepare_cached("SELECT number, post, patch, start_time FROM runs WHERE id = ?1")?;
     let stored = find
         .query_row([run.write.id], |row| {
@@ -68,10 +76,15 @@ fn write(
             Ok(Stored { number: row.get(0)?, post: layer(1)?, patch: layer(2)?, start_time: row.get(3)? })
         })
         .optional()?;
-    match stored {
-        None => insert(group, run, places.next(), projects, now),
-        Some(stored) => update(group, run, stored, places.next(), projects, now),
+    let Some(mut stored) = stored else {
+        insert(group, run, places.next(), projects, now)?;
+        return Ok(true);
+    };
+    if stored.add(run.write.layer, &run.write.document)? > limits::LAYER_BYTES_MAX {
+        return Ok(false);
     }
+    update(group, run, &stored, places.next(), projects, now)?;
+    Ok(true)
 }
 
 /// A row that is there already.
@@ -83,13 +96,16 @@ struct Stored {
 }
 
 impl Stored {
-    fn add(&mut self, layer: Layer, document: &Bytes) -> Result<(), Failure> {
+    /// The layer's size with it.
+    fn add(&mut self, layer: Layer, document: &Bytes) -> Result<usize, Failure> {
         let half = match layer {
             Layer::Post => &mut self.post,
             Layer::Patch => &mut self.patch,
         };
-        *half = Some(layers::add(half.as_deref(), document)?);
-        Ok(())
+        let whole = layers::add(half.as_deref(), document)?;
+        let bytes = whole.len();
+        *half = Some(whole);
+        Ok(bytes)
     }
 }
 
@@ -129,12 +145,11 @@ fn insert(
 fn update(
     group: &Group<'_>,
     run: &NewRun,
-    mut stored: Stored,
+    stored: &Stored,
     place: i64,
     projects: &mut HashMap<ProjectRef, i64>,
     now: Timestamp,
 ) -> Result<(), Failure> {
-    stored.add(run.write.layer, &run.write.document)?;
     let head = layers::head(stored.post.as_deref(), stored.patch.as_deref())?;
     let project = project(group, &head, stored.post.is_some(), projects, now)?;
     let mut update = group.connection.prepare_cached(
@@ -185,9 +200,12 @@ fn project(
     Ok(Some(number))
 }
 
-fn write_feedback(group: &Group<'_>, feedback: &FeedbackWrite, now: Timestamp) -> Result<(), Failure> {
-    let mut find = group.connection.prepare_cached("SELECT document FROM feedback WHERE id = ?1")?;
-    let stored: Option<Vec<u8>> = find.query_row([feedback.id], |row| row.get(0)).optional()?;
+/// The run that it was about before.
+fn write_feedback(group: &Group<'_>, feedback: &FeedbackWrite, now: Timestamp) -> Result<Option<RunId>, Failure> {
+    let mut find = group.connection.prepare_cached("SELECT document, run FROM feedback WHERE id = ?1")?;
+    let stored: Option<(Vec<u8>, Option<RunId>)> =
+        find.query_row([feedback.id], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+    let (stored, run_before) = stored.unzip();
     let document = layers::add(stored.as_deref(), &feedback.document)?;
     let mut put = group.connection.prepare_cached(
         "INSERT INTO feedback (id, run, key, stored_at, document) VALUES (?1, ?2, ?3, ?4, ?5)
@@ -195,7 +213,7 @@ fn write_feedback(group: &Group<'_>, feedback: &FeedbackWrite, now: Timestamp) -
              stored_at = excluded.stored_at, document = excluded.document",
     )?;
     put.execute(params![feedback.id, feedback.run, feedback.key, micros(now), &document[..]])?;
-    Ok(())
+    Ok(run_before.flatten())
 }
 
 /// What is said about a run changes it for the rules. A run that is not there yet will have its place when it comes.

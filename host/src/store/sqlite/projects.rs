@@ -29,11 +29,13 @@ pub(super) fn named(group: &Group<'_>, name: &str, now: Timestamp) -> Result<Num
     }
 }
 
-/// Adds the project, unless its name is taken: then the one that has it.
+/// Adds the project, unless its name or its id is taken: then the one that has it.
 pub(super) fn add(group: &Group<'_>, project: &Project) -> Result<Project, Failure> {
-    match find(group, &project.name)? {
-        Some(found) => Ok(found.project),
-        None => Ok(insert(group, project)?.project),
+    let by_id = all(group.connection)?.into_iter().find(|other| other.id == project.id);
+    match (find(group, &project.name)?, by_id) {
+        (Some(found), _) => Ok(found.project),
+        (None, Some(found)) => Ok(found),
+        (None, None) => Ok(insert(group, project)?.project),
     }
 }
 

@@ -14,6 +14,9 @@ use crate::store::sqlite::columns::{DELIVERY, FROM_DELIVERIES, Micros, Text, att
 use crate::store::sqlite::{Failure, connect};
 use crate::store::{DeliveryQuery, ReplaySource};
 
+/// Connections that are kept for the next reads; more are made in a crowd and closed after it.
+const IDLE_MAX: usize = 16;
+
 /// Connections and open segments that wait to be used.
 pub(super) struct Readers {
     database: PathBuf,
@@ -34,7 +37,11 @@ impl Readers {
             None => connect(&self.database)?,
         };
         let result = read_at_once(&connection, read);
-        self.idle().push(connection);
+        let mut idle = self.idle();
+        if idle.len() < IDLE_MAX {
+            idle.push(connection);
+        }
+        drop(idle);
         result
     }
 

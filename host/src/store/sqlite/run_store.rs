@@ -8,7 +8,7 @@ use crate::model::project::Project;
 use crate::store::Result;
 use crate::store::runs::{
     Cursor, FeedbackQuery, Look, NewAttachment, NewRuns, Progress, RuleLogEntry, RuleLogQuery, RunQuery, RunStore,
-    Seen, StoredFeedback, StoredRun,
+    Seen, StoredFeedback, StoredRun, Tree,
 };
 use crate::store::sqlite::writer::Group;
 use crate::store::sqlite::{SqliteStore, cursors, ingest, projects, runs};
@@ -19,7 +19,7 @@ impl RunStore for SqliteStore {
         self.writer.submit("reading the workspace", 0, |group| projects::workspace(group)).await
     }
 
-    async fn ingest(&self, batch: NewRuns, now: Timestamp) -> Result<()> {
+    async fn ingest(&self, batch: NewRuns, now: Timestamp) -> Result<Vec<RunId>> {
         let size = batch.bytes();
         self.writer.try_submit("accepting runs", size, move |group| ingest::ingest(group, &batch, now)).await
     }
@@ -74,8 +74,12 @@ impl RunStore for SqliteStore {
         self.read("looking at runs", move |_, connection| runs::look(connection, &look)).await
     }
 
-    async fn roots(&self, traces: Vec<RunId>) -> Result<Vec<StoredRun>> {
-        self.read("looking at root runs", move |_, connection| runs::roots(connection, &traces)).await
+    async fn roots(&self, trees: Vec<Tree>) -> Result<Vec<StoredRun>> {
+        self.read("looking at root runs", move |_, connection| runs::roots(connection, &trees)).await
+    }
+
+    async fn tree(&self, tree: Tree, after: i64) -> Result<Vec<StoredRun>> {
+        self.read("looking at a trace", move |_, connection| runs::tree(connection, tree, after)).await
     }
 
     async fn rule_log(&self, query: RuleLogQuery) -> Result<Vec<RuleLogEntry>> {

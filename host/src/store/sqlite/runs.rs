@@ -2,12 +2,14 @@
 
 use bytestring::ByteString;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ValueRef};
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, OptionalExtension, Row, Rows, params};
 
+use crate::limits;
 use crate::model::delivery::State;
 use crate::model::ids::{FeedbackId, ProjectId, RunId};
 use crate::store::runs::{
     FeedbackQuery, Look, LookAt, NewAttachment, RuleLogEntry, RuleLogQuery, RunQuery, Seen, StoredFeedback, StoredRun,
+    Tree,
 };
 use crate::store::sqlite::columns::{Micros, Text, micros};
 use crate::store::sqlite::{Failure, projects};
@@ -80,7 +82,9 @@ pub(super) fn runs(connection: &Connection, query: RunQuery) -> Result<Vec<Store
     if projects.is_empty() && !query.projects.is_empty() {
         return Ok(Vec::new());
     }
-    conditions.any_of("r.project", projects.into_iter());
+    // A plus keeps the planner from the index by project where an id narrows more.
+    let is_narrow = query.trace.is_some() || !query.ids.is_empty();
+    conditions.any_of(if is_narrow { "+r.project" } else { "r.project" }, projects.into_iter());
     conditions.any_of("r.id", query.ids.into_iter());
     if let Some(trace) = query.trace {
         conditions.add("r.trace = ?", [Box::new(trace)]);
@@ -107,9 +111,31 @@ pub(super) fn runs(connection: &Connection, query: RunQuery) -> Result<Vec<Store
     );
     // Not cached: the text differs with the lengths of the lists.
     let mut select = connection.prepare(&sql)?;
-    let mut rows = select.query(conditions.values().as_slice())?;
+    within(select.query(conditions.values().as_slice())?, query.bytes_max)
+}
+
+pub(super) fn roots(connection: &Connection, trees: &[Tree]) -> Result<Vec<StoredRun>, Failure> {
+    let mut select = connection.prepare_cached(&format!(
+        "SELECT {RUN} FROM runs r JOIN projects p ON p.number = r.project
+         WHERE r.trace = ?1 AND r.is_root = 1 AND p.id = ?2 ORDER BY r.number LIMIT 1"
+    ))?;
+    let find = |tree: &Tree| select.query_row(params![tree.trace, tree.project], run).optional().transpose();
+    Ok(trees.iter().filter_map(find).collect::<Result<_, _>>()?)
+}
+
+pub(super) fn tree(connection: &Connection, tree: Tree, after: i64) -> Result<Vec<StoredRun>, Failure> {
+    let mut select = connection.prepare_cached(&format!(
+        "SELECT {RUN} FROM runs r CROSS JOIN projects p ON p.number = r.project
+         WHERE r.trace = ?1 AND r.number > ?2 AND p.id = ?3 ORDER BY r.number LIMIT {}",
+        limits::LOOK_RUNS_MAX
+    ))?;
+    within(select.query(params![tree.trace, after, tree.project])?, limits::LOOK_BYTES_MAX)
+}
+
+/// Runs until their layers have that many bytes; the last one may pass it.
+fn within(mut rows: Rows<'_>, bytes_max: usize) -> Result<Vec<StoredRun>, Failure> {
     let (mut found, mut taken) = (Vec::new(), 0);
-    while taken < query.bytes_max
+    while taken < bytes_max
         && let Some(row) = rows.next()?
     {
         let run = run(row)?;
@@ -117,15 +143,6 @@ pub(super) fn runs(connection: &Connection, query: RunQuery) -> Result<Vec<Store
         found.push(run);
     }
     Ok(found)
-}
-
-pub(super) fn roots(connection: &Connection, traces: &[RunId]) -> Result<Vec<StoredRun>, Failure> {
-    let mut select = connection.prepare_cached(&format!(
-        "SELECT {RUN} FROM runs r LEFT JOIN projects p ON p.number = r.project
-         WHERE r.trace = ?1 AND r.is_root = 1 AND r.project IS NOT NULL ORDER BY r.number LIMIT 1"
-    ))?;
-    let find = |trace: &RunId| select.query_row([trace], run).optional().transpose();
-    Ok(traces.iter().filter_map(find).collect::<Result<_, _>>()?)
 }
 
 /// Feedback of the runs, oldest first within each.
