@@ -87,8 +87,17 @@ pub const EXAMPLES_PAGE_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Deliveries on one page of a list.
 pub const DELIVERIES_PER_PAGE_MAX: usize = 500;
 
-/// Runs, projects, feedback on one page of LangSmith's lists.
-pub const API_PAGE_MAX: usize = 1000;
+/// Projects, feedback, log entries on one page of LangSmith's lists, as there.
+pub const API_PAGE_MAX: usize = 100;
+
+/// Runs on one page of LangSmith's queries; its second API has as many.
+pub const RUNS_PER_PAGE_MAX: usize = 1000;
+
+/// One piece of feedback: a comment or a correction with room to spare.
+pub const FEEDBACK_BYTES_MAX: usize = 256 * 1024;
+
+/// Feedback of one run that filters and statistics look at: the oldest.
+pub const FEEDBACK_PER_RUN_MAX: usize = 1000;
 
 /// Payloads that the ledger counts as waiting at most; beyond that the number is this.
 pub const LEDGER_WAITING_MAX: usize = 10_000;

@@ -6,6 +6,7 @@ use uuid::Uuid;
 use super::object::{self, Entry, to_object};
 use super::run_fields::{check_string, check_time, check_uuid, uuid};
 use super::{IngestError, json, name};
+use crate::limits;
 use crate::model::ids::{FeedbackId, RunId};
 use crate::model::run::FeedbackWrite;
 
@@ -26,6 +27,9 @@ pub fn feedback(document: Bytes) -> Result<FeedbackWrite, IngestError> {
 /// # Errors
 /// What is wrong with it, the field named.
 pub(super) fn read(text: &[u8], id_in_name: Option<Uuid>) -> Result<FeedbackWrite, String> {
+    if text.len() > limits::FEEDBACK_BYTES_MAX {
+        return Err(format!("has {} bytes; feedback has at most {}", text.len(), limits::FEEDBACK_BYTES_MAX));
+    }
     let entries = object::entries(text, json::LEVELS_MAX)?;
     entries.iter().try_for_each(check)?;
     let field = |key: &str| entries.iter().find(|entry| entry.key == key);

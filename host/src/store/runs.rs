@@ -359,7 +359,7 @@ pub trait RunStore: Send + Sync {
     /// Runs in the order of their start.
     async fn runs(&self, query: RunQuery) -> Result<Vec<StoredRun>>;
 
-    /// What is said about these runs, oldest first.
+    /// What is said about these runs, oldest first, at most [`crate::limits::FEEDBACK_PER_RUN_MAX`] about each.
     async fn feedback(&self, runs: Vec<RunId>) -> Result<Vec<StoredFeedback>>;
 
     /// Files of these runs, by run and name.
@@ -390,7 +390,7 @@ pub trait RunStore: Send + Sync {
     /// [`crate::limits::LOOK_RUNS_MAX`] and [`crate::limits::LOOK_BYTES_MAX`].
     async fn tree(&self, tree: Tree, after: i64) -> Result<Vec<StoredRun>>;
 
-    /// What became of the runs that a rule matched, newest first.
+    /// What became of the runs that a rule matched, newest first; fewer than asked for where the runs are large.
     async fn rule_log(&self, query: RuleLogQuery) -> Result<Vec<RuleLogEntry>>;
 
     /// FAN OUT, its first half: stores what a step through a window found, as a payload that is still to be fanned out,

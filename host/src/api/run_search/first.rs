@@ -32,7 +32,7 @@ pub(in crate::api) fn wanted(body: &Value) -> Result<Wanted, ApiError> {
         run_type: asked.text("run_type").map(str::to_lowercase),
         has_error: asked.boolean("error"),
         reference_examples: asked.ids("reference_example"),
-        limit: asked.number("limit", limits::API_PAGE_MAX).unwrap_or(100),
+        limit: asked.number("limit", limits::RUNS_PER_PAGE_MAX).unwrap_or(100),
     };
     let select = asked.texts("select");
     asked.end(Wanted { search, select })

@@ -28,7 +28,7 @@ pub(in crate::api) fn wanted(body: &Value) -> Result<Wanted, ApiError> {
         run_type: asked.text("run_type").map(str::to_lowercase),
         has_error: asked.boolean("has_error"),
         reference_examples: asked.ids("reference_examples"),
-        limit: asked.number("page_size", limits::API_PAGE_MAX).unwrap_or(100),
+        limit: asked.number("page_size", limits::RUNS_PER_PAGE_MAX).unwrap_or(100),
     };
     // Without a choice there is the id alone.
     let select = Some(asked.texts("selects").unwrap_or_default());

@@ -147,8 +147,10 @@ fn within(mut rows: Rows<'_>, bytes_max: usize) -> Result<Vec<StoredRun>, Failur
 
 /// Feedback of the runs, oldest first within each.
 pub(super) fn feedback(connection: &Connection, runs: &[RunId]) -> Result<Vec<StoredFeedback>, Failure> {
-    let mut select = connection
-        .prepare_cached("SELECT id, run, stored_at, document FROM feedback WHERE run = ?1 ORDER BY number")?;
+    let mut select = connection.prepare_cached(&format!(
+        "SELECT id, run, stored_at, document FROM feedback WHERE run = ?1 ORDER BY number LIMIT {}",
+        limits::FEEDBACK_PER_RUN_MAX
+    ))?;
     let mut found = Vec::new();
     for run in runs {
         for feedback in select.query_map([run], stored_feedback)? {
@@ -250,11 +252,15 @@ pub(super) fn rule_log(connection: &Connection, query: &RuleLogQuery) -> Result<
     ))?;
     let (since, until) = (query.since.map_or(i64::MIN, micros), query.until.map_or(i64::MAX, micros));
     let mut rows = select.query(params![query.rule, since, until, query.limit as i64, query.offset as i64])?;
-    let mut entries = Vec::new();
-    while let Some(row) = rows.next()? {
+    let (mut entries, mut taken) = (Vec::new(), 0);
+    while taken < limits::LOOK_BYTES_MAX
+        && let Some(row) = rows.next()?
+    {
+        let run = run(row)?;
+        taken += run.bytes();
         entries.push(RuleLogEntry {
             rule: query.rule,
-            run: run(row)?,
+            run,
             payload: row.get(12)?,
             window: (row.get::<_, Micros>(13)?.0, row.get::<_, Micros>(14)?.0),
             applied_at: row.get::<_, Micros>(15)?.0,
