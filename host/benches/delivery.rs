@@ -16,6 +16,7 @@ use runhook::config::ServeConfig;
 use runhook::intake::IntakeBounds;
 use runhook::model::secret::Secret;
 use runhook::receiver::{Receiver, Script};
+use runhook::retention::Periods;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -51,6 +52,7 @@ impl Bench {
             tls: None,
             allow_cidr: vec!["127.0.0.0/8".parse().expect("a range")],
             intake: IntakeBounds::default(),
+            periods: Periods::default(),
             secret_key: None,
         };
         let host = Host::start(config).await.expect("a host");

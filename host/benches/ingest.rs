@@ -19,6 +19,7 @@ use runhook::model::Timestamp;
 use runhook::model::ids::{ProjectId, RunId};
 use runhook::model::run::Run;
 use runhook::receiver::{Receiver, Script};
+use runhook::retention::Periods;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -73,6 +74,7 @@ async fn host(folder: &TempDir) -> (Host, String) {
         tls: None,
         allow_cidr: Vec::new(),
         intake: IntakeBounds::default(),
+        periods: Periods::default(),
         secret_key: None,
     };
     let host = Host::start(config).await.expect("a host");

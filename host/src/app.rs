@@ -25,6 +25,7 @@ use crate::model::secret::Secret;
 use crate::outbound::{AddressPolicy, HttpSender};
 use crate::plugin::{PluginRuntime, RuntimeSettings, WasmRuntime};
 use crate::reading::Reading;
+use crate::retention::Retention;
 use crate::rulebook::RuleBook;
 use crate::secrets::Keyring;
 use crate::shutdown::{self, ShutdownTrigger};
@@ -111,6 +112,7 @@ impl Host {
             public_url: public_url.clone(),
             pace: Pace::default(),
         });
+        let retention = Retention::new(store.clone(), blobs.clone(), clock.clone(), config.periods);
         let (inflow, no_more_in) = shutdown::channel();
         let (outflow, no_more_out) = shutdown::channel();
         let api = Api {
@@ -134,6 +136,10 @@ impl Host {
                 tokio::spawn({
                     let no_more_in = no_more_in.clone();
                     async move { matching.run(no_more_in).await }
+                }),
+                tokio::spawn({
+                    let no_more_in = no_more_in.clone();
+                    async move { retention.run(no_more_in).await }
                 }),
                 tokio::spawn(async move { fanout.run(hints, no_more_in).await }),
                 tokio::spawn(async move { warm_up(&rulebook, &*plugins).await }),

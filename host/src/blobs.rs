@@ -5,6 +5,7 @@
 //! This knows nothing of runs' documents, payloads and retention: who deletes has to know what still names a blob.
 
 mod error;
+mod expire;
 mod key;
 mod local;
 mod s3;
@@ -178,11 +179,16 @@ impl Blobs {
         }
     }
 
-    fn path(&self, key: &BlobKey) -> Path {
+    /// What all places of blobs begin with.
+    fn prefix(&self) -> Path {
         match &*self.0 {
-            Place::Local(..) => key.path(&Path::default()),
-            Place::S3(bucket) => key.path(&bucket.prefix),
+            Place::Local(..) => Path::default(),
+            Place::S3(bucket) => bucket.prefix.clone(),
         }
+    }
+
+    fn path(&self, key: &BlobKey) -> Path {
+        key.path(&self.prefix())
     }
 }
 

@@ -10,6 +10,7 @@ use crate::api::TlsFiles;
 use crate::blobs::{BlobSettings, S3Credentials};
 use crate::intake::IntakeBounds;
 use crate::model::secret::Secret;
+use crate::retention::Periods;
 
 /// Where a host listens, and where a command looks for one.
 pub const DEFAULT_LISTEN: &str = "127.0.0.1:8484";
@@ -36,6 +37,8 @@ pub struct ServeConfig {
     pub allow_cidr: Vec<IpNet>,
     /// What the doors take.
     pub intake: IntakeBounds,
+    /// How long things are kept.
+    pub periods: Periods,
     /// The sealing key from the environment; else it is a file of the data directory.
     pub secret_key: Option<Secret>,
 }

@@ -22,6 +22,7 @@ use crate::config::ServeConfig;
 use crate::intake::IntakeBounds;
 use crate::model::secret::Secret;
 use crate::receiver::{Receiver, Script, describe};
+use crate::retention::Periods;
 
 pub use story::Style;
 
@@ -73,6 +74,7 @@ impl Demo {
             tls: None,
             allow_cidr: vec![IpNet::from(IpAddr::V4(Ipv4Addr::LOCALHOST))],
             intake: IntakeBounds::default(),
+            periods: Periods::default(),
             secret_key: None,
         };
         let host = Host::start(config).await?;

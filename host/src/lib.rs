@@ -33,6 +33,7 @@ pub mod sampling;
 
 pub mod dispatch;
 pub mod outbound;
+pub mod retention;
 
 pub mod blobs;
 pub mod definition;

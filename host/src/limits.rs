@@ -183,6 +183,30 @@ pub const RESPONSE_BYTES_MAX: usize = 64 * 1024;
 /// How long a receiver's answer is read.
 pub const RESPONSE_READ_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How long runs are kept unless told otherwise: LangSmith's short tier, `ttl_s`.
+pub const RUNS_KEPT: Duration = Duration::from_hours(14 * 24);
+
+/// How long payloads, deliveries and their attempts are kept unless told otherwise: a month to look back and to replay.
+pub const HISTORY_KEPT: Duration = Duration::from_hours(30 * 24);
+
+/// How often retention looks for what is past its time.
+pub const PRUNE_TICK: Duration = Duration::from_mins(1);
+
+/// Rows that one step of retention removes: who accepts meanwhile waits for one step at most, some milliseconds.
+pub const PRUNE_ROWS_MAX: usize = 500;
+
+/// Bytes of the runs in one step, but for one that is larger alone: each of their pages is read to be given back.
+pub const PRUNE_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// How often retention lists the object store, where each list costs money.
+pub const PRUNE_BLOBS_TICK: Duration = Duration::from_hours(1);
+
+/// Blobs that one step of retention deletes: as many as S3 takes in one request.
+pub const PRUNE_BLOBS_MAX: usize = 1000;
+
+/// What of SQLite's write-ahead log stays on disk when a burst is over; a usual checkpoint leaves 4 MB.
+pub const WAL_KEPT_BYTES: i64 = 64 * 1024 * 1024;
+
 /// How long a stopping host waits for attempts in flight, as long as one can take; what is left is taken over by the next
 /// start.
 pub const SHUTDOWN_GRACE: Duration = ATTEMPT_DURATION_MAX;

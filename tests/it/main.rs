@@ -16,6 +16,7 @@ mod plugin_commands;
 mod power_loss;
 mod receiving;
 mod relay;
+mod retention;
 mod rules;
 mod rules_docs;
 mod s3;

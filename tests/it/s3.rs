@@ -119,6 +119,27 @@ async fn a_bucket_keeps_gives_and_deletes_blobs() {
 }
 
 #[tokio::test]
+async fn blobs_of_a_bucket_go_by_their_day() {
+    let Some(program) = s3_program() else { return };
+    let s3 = S3::start(&program);
+    let blobs = s3.blobs("SK");
+    let of_day = |day: &str| {
+        let (run, received_at) = (RunId::generate(), format!("{day}T12:00:00Z").parse().unwrap());
+        BlobKey::of(&BlobOrigin { run, received_at, field: BlobField::Inputs, media_type: "a/b" }, b"x")
+    };
+    let keys = ["2026-06-30", "2026-06-30", "2026-07-01", "2026-07-02"].map(of_day);
+    for key in &keys {
+        blobs.put(key, Bytes::from_static(b"x")).await.unwrap();
+    }
+    let day = "2026-07-02T13:00:00Z".parse().unwrap();
+    assert_eq!(blobs.delete_before(day, 2).await.unwrap(), 2);
+    assert!(blobs.get(&keys[2], 1).await.unwrap().is_some());
+    assert_eq!(blobs.delete_before(day, 2).await.unwrap(), 1);
+    assert_eq!(blobs.delete_before(day, 2).await.unwrap(), 0);
+    assert!(blobs.get(&keys[3], 1).await.unwrap().is_some());
+}
+
+#[tokio::test]
 async fn a_presigned_url_gives_the_blob_to_a_plain_client() {
     let Some(program) = s3_program() else { return };
     let s3 = S3::start(&program);

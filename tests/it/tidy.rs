@@ -60,6 +60,12 @@ const FORBIDDEN: &[Forbidden] = &[
     },
     Forbidden { place: "intake", imports: &["dispatch", "plugin", "outbound", "api", "app", "config", "cli"] },
     Forbidden {
+        place: "retention.rs",
+        imports: &[
+            "plugin", "dispatch", "intake", "fanout", "matching", "rulebook", "outbound", "api", "app", "config", "cli",
+        ],
+    },
+    Forbidden {
         place: "store",
         imports: &["plugin", "dispatch", "intake", "fanout", "rulebook", "outbound", "api", "app", "config", "cli"],
     },

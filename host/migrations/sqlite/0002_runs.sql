@@ -42,6 +42,7 @@ CREATE INDEX runs_by_trace ON runs (trace);
 CREATE INDEX runs_roots ON runs (trace) WHERE is_root = 1;
 CREATE INDEX runs_by_start ON runs (project, start_time);
 CREATE INDEX runs_by_start_of_all ON runs (start_time);
+CREATE INDEX runs_by_age ON runs (received_at);
 
 -- Files that came with a run, which may come before it.
 CREATE TABLE attachments (
@@ -49,8 +50,11 @@ CREATE TABLE attachments (
     name       TEXT    NOT NULL,
     blob       TEXT    NOT NULL,                                 -- its key in the object store
     media_type TEXT    NOT NULL,
+    stored_at  INTEGER NOT NULL,
     PRIMARY KEY (run, name)
 ) STRICT, WITHOUT ROWID;
+
+CREATE INDEX attachments_by_age ON attachments (stored_at);
 
 CREATE TABLE feedback (
     number    INTEGER PRIMARY KEY,
@@ -62,6 +66,7 @@ CREATE TABLE feedback (
 ) STRICT;
 
 CREATE INDEX feedback_by_run ON feedback (run) WHERE run IS NOT NULL;
+CREATE INDEX feedback_by_age ON feedback (stored_at);
 
 -- How far a rule has looked. Numbers are never given twice: matches of a rule that is gone must not become another's.
 CREATE TABLE cursors (
@@ -84,15 +89,16 @@ CREATE TABLE cursors (
     CHECK ((backfill_from IS NULL) = (backfill_head IS NULL))
 ) STRICT;
 
--- What makes a run part of one payload per rule.
+-- What makes a run part of one payload per rule, for as long as the run is there: also when the payload is pruned.
 CREATE TABLE matches (
     cursor  INTEGER NOT NULL REFERENCES cursors (number),
     run     INTEGER NOT NULL REFERENCES runs (number),
-    payload INTEGER NOT NULL REFERENCES payloads (number),
+    payload INTEGER          REFERENCES payloads (number),
     PRIMARY KEY (cursor, run)
 ) STRICT, WITHOUT ROWID;
 
-CREATE INDEX matches_by_payload ON matches (payload);
+CREATE INDEX matches_by_payload ON matches (payload) WHERE payload IS NOT NULL;
+CREATE INDEX matches_by_run ON matches (run);
 
 -- The window of a payload that was built from runs; none of a relayed one.
 ALTER TABLE payloads ADD COLUMN window_start INTEGER;
@@ -100,3 +106,9 @@ ALTER TABLE payloads ADD COLUMN window_end INTEGER;
 ALTER TABLE payloads ADD COLUMN part INTEGER;
 CREATE INDEX payloads_built ON payloads (rule, number) WHERE part IS NOT NULL;
 CREATE UNIQUE INDEX payloads_by_window ON payloads (rule, window_start, part) WHERE part IS NOT NULL;
+
+-- What retention asks: how old, and what still names a segment or an endpoint.
+CREATE INDEX payloads_by_age ON payloads (accepted_at);
+CREATE INDEX payloads_by_segment ON payloads (segment);
+CREATE INDEX deliveries_by_segment ON deliveries (segment) WHERE segment IS NOT NULL;
+CREATE INDEX deliveries_by_endpoint ON deliveries (endpoint);

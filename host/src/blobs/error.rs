@@ -27,9 +27,9 @@ pub enum BlobError {
     /// The storage failed.
     #[error("cannot {action} the blob {key}: {cause}")]
     Storage {
-        /// `store`, `read`, `delete`, `sign a URL for`.
+        /// `store`, `read`, `list`, `delete`, `sign a URL for`.
         action: &'static str,
-        /// Which blob, the first of them where there are several.
+        /// Which blob, the first of them where there are several; or the folder of them.
         key: String,
         /// What the storage said.
         #[source]

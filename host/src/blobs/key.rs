@@ -19,6 +19,9 @@ use crate::model::ids::RunId;
 /// What keys begin with; LangSmith's do too, in `s3_url`.
 const TIER: &str = "ttl_s";
 
+/// Of a day in UTC.
+const DAY: &str = "%Y%m%d";
+
 /// Of the hash, in hexadecimal digits: 128 bits.
 const HASH_DIGITS: usize = 32;
 
@@ -75,7 +78,7 @@ impl BlobKey {
     /// uncommonly long one, becomes `application/octet-stream`.
     pub fn of(origin: &BlobOrigin<'_>, bytes: &[u8]) -> Self {
         let BlobOrigin { run, received_at, field, media_type } = origin;
-        let day = received_at.strftime("%Y%m%d");
+        let day = day_of(*received_at);
         let hash = blake3::hash(bytes).to_hex();
         let hash = hash.get(..HASH_DIGITS).unwrap_or_default();
         let lower = media_type.to_ascii_lowercase();
@@ -93,6 +96,13 @@ impl BlobKey {
         let mut parts = self.0.splitn(5, '.').skip(3);
         let (kind, subtype) = parts.next().zip(parts.next()).unwrap_or(ANY_BYTES);
         format!("{kind}/{subtype}")
+    }
+
+    /// The key at a place of a store below `prefix`; none where that is no key's.
+    pub(super) fn at(path: &Path, prefix: &Path) -> Option<Self> {
+        let parts: Vec<_> = path.prefix_match(prefix)?.collect();
+        let parts: Vec<&str> = parts.iter().map(AsRef::as_ref).collect();
+        parts.join("/").parse().ok()
     }
 
     /// Where a store has it, below `prefix`.
@@ -116,6 +126,16 @@ impl fmt::Display for BlobKey {
     }
 }
 
+/// Where a store has all days, below `prefix`.
+pub(super) fn days(prefix: &Path) -> Path {
+    prefix.parts().chain(Path::from(TIER).parts()).collect()
+}
+
+/// The day as keys have it. In this spelling, days are in the order of their texts.
+pub(super) fn day_of(time: Timestamp) -> String {
+    time.strftime(DAY).to_string()
+}
+
 /// None where a part is missing.
 fn is_key(text: &str) -> Option<bool> {
     let name = text.strip_prefix(TIER)?.strip_prefix('/')?;
@@ -131,7 +151,7 @@ fn is_uuid(text: &str) -> bool {
     Uuid::try_parse(text).is_ok_and(|id| id.hyphenated().to_string() == text)
 }
 
-fn is_day(text: &str) -> bool {
+pub(super) fn is_day(text: &str) -> bool {
     text.len() == 8 && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 

@@ -94,6 +94,37 @@ async fn deleting_what_is_not_there_is_no_error_and_deletes_the_rest() {
     blobs.delete(&[]).await.unwrap();
 }
 
+fn received(received_at: Timestamp, bytes: &[u8]) -> BlobKey {
+    let run = RunId(Uuid::from_u128(2));
+    BlobKey::of(&BlobOrigin { run, received_at, field: BlobField::Inputs, media_type: "a/b" }, bytes)
+}
+
+#[tokio::test]
+async fn blobs_go_by_their_day_batch_by_batch() {
+    let (folder, blobs) = open();
+    let at = |text: &str| text.parse::<Timestamp>().unwrap();
+    assert_eq!(blobs.delete_before(now(), 2).await.unwrap(), 0);
+    let old = [at("2026-06-30T00:00:00Z"), at("2026-06-30T23:59:59Z"), at("2026-07-01T12:00:00Z")];
+    let kept = received(at("2026-07-02T00:00:00Z"), b"kept");
+    let keys: Vec<_> = old.iter().map(|at| received(*at, at.to_string().as_bytes())).chain([kept.clone()]).collect();
+    for key in &keys {
+        blobs.put(key, Bytes::from_static(b"blob")).await.unwrap();
+    }
+    let foreign = folder.path().join("data/blobs/ttl_s/20260630/foreign");
+    let unfinished = PathBuf::from(format!("{}#1", file_of(&folder, &keys[0]).display()));
+    for file in [&foreign, &unfinished] {
+        fs::write(file, b"").unwrap();
+    }
+    let day = at("2026-07-02T13:00:00Z");
+    assert_eq!(blobs.delete_before(at("2026-07-01T23:00:00Z"), 1).await.unwrap(), 1);
+    assert_eq!(blobs.delete_before(day, 1).await.unwrap(), 1);
+    assert_eq!(blobs.delete_before(day, 5).await.unwrap(), 1);
+    assert_eq!(blobs.delete_before(day, 5).await.unwrap(), 0);
+    let left: Vec<_> = keys.iter().filter(|key| file_of(&folder, key).exists()).collect();
+    assert_eq!(left, [&kept]);
+    assert!(foreign.exists() && unfinished.exists(), "what has no key is not ours to delete");
+}
+
 #[tokio::test]
 async fn a_folder_that_holds_nothing_any_more_is_swept() {
     let (folder, blobs) = open();

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Args, ValueEnum};
@@ -16,6 +17,7 @@ use crate::blobs::{BlobSettings, S3Credentials, S3Settings};
 use crate::config::{DEFAULT_DATA, DEFAULT_LISTEN, Environment, ServeConfig};
 use crate::intake::IntakeBounds;
 use crate::limits;
+use crate::retention::Periods;
 use crate::telemetry::{self, LogFormat};
 
 /// Run the host: the relay door, the plugins and the delivery
@@ -50,6 +52,12 @@ pub(super) struct ServeArgs {
     /// Largest inputs or outputs of a run that are kept with it, in KiB; larger ones travel as links
     #[arg(long, value_name = "KIB", default_value_t = limits::INLINE_BYTES_MAX / KIB, value_parser = parse_kib)]
     max_inline: usize,
+    /// How long runs are kept; rules miss what they look for later than that
+    #[arg(long, value_name = "TIME", default_value = "14d", value_parser = parse_period)]
+    keep_runs: Duration,
+    /// How long payloads, deliveries and their attempts are kept
+    #[arg(long, value_name = "TIME", default_value = "30d", value_parser = parse_period)]
+    keep_history: Duration,
     /// How log lines look
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     log_format: LogFormatArg,
@@ -98,6 +106,8 @@ fn bucket(arguments: BucketArgs, credentials: Option<S3Credentials>) -> Option<B
 const MIB: usize = 1024 * 1024;
 const KIB: usize = 1024;
 
+const PERIOD_HOURS_MAX: u64 = 100 * 366 * 24;
+
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum LogFormatArg {
     Text,
@@ -107,6 +117,17 @@ enum LogFormatArg {
 fn parse_mib(text: &str) -> Result<usize, String> {
     let mib = text.parse().ok().filter(|mib| (1..=1024).contains(mib));
     mib.ok_or_else(|| format!("`{text}` is no size in MiB from 1 to 1024"))
+}
+
+/// Whole days (`14d`) or hours (`36h`), up to a hundred years.
+fn parse_period(text: &str) -> Result<Duration, String> {
+    let hours = match text.split_at_checked(text.len().saturating_sub(1)) {
+        Some((number, "d")) => number.parse().ok().and_then(|days: u64| days.checked_mul(24)),
+        Some((number, "h")) => number.parse().ok(),
+        _ => None,
+    };
+    let hours = hours.filter(|hours| (1..=PERIOD_HOURS_MAX).contains(hours));
+    hours.map(Duration::from_hours).ok_or_else(|| format!("`{text}` is no period: use days (`14d`) or hours (`36h`)"))
 }
 
 fn parse_public_url(text: &str) -> Result<Url, String> {
@@ -134,6 +155,7 @@ pub(super) async fn run(arguments: ServeArgs, environment: Environment) -> anyho
             payload_bytes_max: arguments.max_payload * MIB,
             inline_bytes_max: arguments.max_inline * KIB,
         },
+        periods: Periods { runs: arguments.keep_runs, history: arguments.keep_history },
         secret_key: environment.secret_key,
     };
     let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
@@ -144,4 +166,19 @@ pub(super) async fn run(arguments: ServeArgs, environment: Environment) -> anyho
     }
     info!("stopping");
     host.stop().await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_period_is_whole_days_or_hours_and_never_nothing() {
+        assert_eq!(parse_period("14d"), Ok(limits::RUNS_KEPT));
+        assert_eq!(parse_period("30d"), Ok(limits::HISTORY_KEPT));
+        assert_eq!(parse_period("36h"), Ok(Duration::from_hours(36)));
+        for text in ["", "d", "0d", "0h", "14", "-1d", "1.5d", "1w", "14 d", "99999999999999999999d", "ä"] {
+            assert!(parse_period(text).unwrap_err().contains(text), "{text}");
+        }
+    }
 }

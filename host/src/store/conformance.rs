@@ -3,6 +3,7 @@
 //! A factory is an async function that opens a backend on a folder; opening the folder again is a crash and a restart.
 
 mod datasets;
+mod retention;
 mod runs;
 
 use std::collections::HashMap;
@@ -85,11 +86,22 @@ macro_rules! conformance {
             a_change_of_an_example_leaves_what_it_does_not_name,
             of_changes_with_an_unknown_example_none_is_made,
             a_deleted_dataset_takes_its_examples_along,
+            old_runs_go_with_all_that_is_about_them,
+            a_batch_of_runs_is_bounded_in_rows_and_in_bytes,
+            what_is_about_a_run_that_never_came_goes_by_its_age,
+            no_place_in_the_order_is_given_twice,
+            history_goes_but_for_what_is_still_to_be_done,
+            what_happened_since_keeps_its_payload,
+            a_run_is_not_matched_again_when_its_payload_goes,
+            a_run_that_goes_while_a_rule_looks_is_no_other_run,
+            leftovers_go_and_what_is_in_use_stays,
+            bodies_stay_while_something_names_them,
         );
     };
 }
 pub(crate) use conformance;
 pub(crate) use datasets::*;
+pub(crate) use retention::*;
 pub(crate) use runs::*;
 
 /// A store with one rule of two webhooks.

@@ -17,6 +17,7 @@ mod fan_out;
 mod ingest;
 mod projects;
 mod read;
+mod retention;
 mod rules;
 mod run_store;
 mod runs;
@@ -249,6 +250,7 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
     let connection = Connection::open(path)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "journal_size_limit", limits::WAL_KEPT_BYTES)?;
     connection.pragma_update(None, "foreign_keys", false)?;
     connection.pragma_update(None, "mmap_size", 0)?;
     connection.set_prepared_statement_cache_capacity(64);

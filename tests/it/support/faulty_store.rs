@@ -18,6 +18,7 @@ use runhook::model::rule::Rule;
 use runhook::store::datasets::{
     DatasetMade, DatasetQuery, DatasetStore, ExampleChange, ExamplePage, ExampleQuery, ExamplesWritten, StoredDataset,
 };
+use runhook::store::retention::{Pruned, RetentionStore};
 use runhook::store::runs::{
     Cursor, FeedbackQuery, Look, NewAttachment, NewRuns, Progress, RuleLogEntry, RuleLogQuery, RunQuery, RunStore,
     Seen, StoredFeedback, StoredRun, Tree,
@@ -241,5 +242,21 @@ impl DatasetStore for FaultyStore {
     }
     async fn delete_example(&self, id: ExampleId, now: Timestamp) -> Result<bool> {
         self.store.delete_example(id, now).await
+    }
+}
+
+#[async_trait]
+impl RetentionStore for FaultyStore {
+    async fn prune_runs(&self, before: Timestamp, limit: usize) -> Result<Pruned> {
+        self.store.prune_runs(before, limit).await
+    }
+    async fn prune_history(&self, before: Timestamp, limit: usize) -> Result<Pruned> {
+        self.store.prune_history(before, limit).await
+    }
+    async fn prune_leftovers(&self, now: Timestamp, limit: usize) -> Result<Pruned> {
+        self.store.prune_leftovers(now, limit).await
+    }
+    async fn prune_bodies(&self, now: Timestamp, limit: usize) -> Result<Pruned> {
+        self.store.prune_bodies(now, limit).await
     }
 }

@@ -18,7 +18,7 @@ use crate::store::runs::{
     BuiltPayload, Closing, Cursor, Look, LookAt, NewAttachment, NewRun, NewRuns, Progress, RunQuery, StoredRun, Tree,
 };
 
-fn write(id: RunId, layer: Layer, document: &Value) -> NewRun {
+pub(super) fn write(id: RunId, layer: Layer, document: &Value) -> NewRun {
     let document = Bytes::from(document.to_string());
     let (post, patch) = match layer {
         Layer::Post => (Some(&document[..]), None),
@@ -27,35 +27,35 @@ fn write(id: RunId, layer: Layer, document: &Value) -> NewRun {
     NewRun { head: layers::head(post, patch).unwrap(), write: RunWrite { id, layer, document: document.clone() } }
 }
 
-fn post(id: RunId, project: &str) -> NewRun {
+pub(super) fn post(id: RunId, project: &str) -> NewRun {
     write(id, Layer::Post, &json!({"name": "n", "session_name": project, "start_time": "2026-07-01T09:00:00"}))
 }
 
-fn patch(id: RunId) -> NewRun {
+pub(super) fn patch(id: RunId) -> NewRun {
     write(id, Layer::Patch, &json!({"end_time": "2026-07-01T09:00:01", "outputs": {"a": 1}}))
 }
 
-fn fresh() -> RunId {
+pub(super) fn fresh() -> RunId {
     RunId(Uuid::now_v7())
 }
 
-fn about(run: RunId, score: i32) -> FeedbackWrite {
+pub(super) fn about(run: RunId, score: i32) -> FeedbackWrite {
     let document = Bytes::from(json!({"key": "thumbs", "score": score, "run_id": run}).to_string());
     FeedbackWrite { id: FeedbackId::generate(), run: Some(run), key: "thumbs".to_owned(), document }
 }
 
 impl Scene {
-    async fn ingest(&self, runs: impl IntoIterator<Item = NewRun>) {
+    pub(super) async fn ingest(&self, runs: impl IntoIterator<Item = NewRun>) {
         let batch = NewRuns { runs: runs.into_iter().collect(), ..NewRuns::default() };
         self.store.ingest(batch, self.now).await.unwrap();
     }
 
-    async fn say(&self, feedback: FeedbackWrite) {
+    pub(super) async fn say(&self, feedback: FeedbackWrite) {
         let batch = NewRuns { feedback: vec![feedback], ..NewRuns::default() };
         self.store.ingest(batch, self.now).await.unwrap();
     }
 
-    async fn one_run(&self, id: RunId) -> StoredRun {
+    pub(super) async fn one_run(&self, id: RunId) -> StoredRun {
         let query = RunQuery { ids: vec![id], limit: 2, ..RunQuery::default() };
         let mut found = self.store.runs(query).await.unwrap();
         assert_eq!(found.len(), 1);
@@ -67,7 +67,7 @@ impl Scene {
     }
 
     /// Has the scene's rule look at a project.
-    async fn look_at(&mut self, project: &str) -> Cursor {
+    pub(super) async fn look_at(&mut self, project: &str) -> Cursor {
         let source = RunSource {
             project: self.project(project).await,
             filter: None,
@@ -87,13 +87,13 @@ impl Scene {
     }
 
     /// Ids of the runs that the rule has to look at, with whether they are matched.
-    async fn seen(&self, at: LookAt) -> Vec<(RunId, bool)> {
+    pub(super) async fn seen(&self, at: LookAt) -> Vec<(RunId, bool)> {
         let look = Look { rule: self.rule.id, at, limit: 100, bytes_max: usize::MAX };
         let seen = self.store.look(look).await.unwrap();
         seen.into_iter().map(|seen| (seen.run.id, seen.is_matched)).collect()
     }
 
-    fn built(&self, cursor: &Cursor, runs: Vec<i64>) -> BuiltPayload {
+    pub(super) fn built(&self, cursor: &Cursor, runs: Vec<i64>) -> BuiltPayload {
         let end = cursor.window_start + std::time::Duration::from_secs(5);
         let document = Bytes::from_static(br#"{"runs": []}"#);
         BuiltPayload { id: PayloadId::generate(), document, window: (cursor.window_start, end), part: 1, runs }

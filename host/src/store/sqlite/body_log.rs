@@ -10,11 +10,18 @@ use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::clock::after;
+use crate::model::Timestamp;
+
 /// A segment is closed once it is longer than this, in bytes: small enough to drop, large enough to be few.
 const SEGMENT_BYTES: u64 = 256 * 1024 * 1024;
+
+/// A segment is closed at this age, so that bodies outlive their rows by no more than it where few come.
+const SEGMENT_AGE: Duration = Duration::from_hours(24);
 
 /// Where a body is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +39,8 @@ pub(super) struct BodyLog {
     file: File,
     end: u64,
     is_synced: bool,
+    /// When something was first seen in the segment.
+    used_since: Option<Timestamp>,
 }
 
 impl BodyLog {
@@ -43,17 +52,14 @@ impl BodyLog {
         for entry in std::fs::read_dir(folder)? {
             newest = newest.max(segment_number(&entry?.path()).unwrap_or(0));
         }
-        let segment = newest + 1;
-        Ok(Self { folder: folder.to_owned(), segment, file: create(folder, segment)?, end: 0, is_synced: true })
+        let (segment, file) = create_behind(folder, newest)?;
+        Ok(Self { folder: folder.to_owned(), segment, file, end: 0, is_synced: true, used_since: None })
     }
 
     /// Appends; durable only after [`BodyLog::sync`].
     pub(super) fn append(&mut self, body: &[u8]) -> io::Result<BodyRef> {
         if self.end > SEGMENT_BYTES {
-            self.sync()?;
-            self.segment += 1;
-            self.file = create(&self.folder, self.segment)?;
-            self.end = 0;
+            self.close()?;
         }
         self.is_synced = false;
         if let Err(error) = self.file.write_all(body) {
@@ -66,6 +72,27 @@ impl BodyLog {
         let offset = self.end;
         self.end += body.len() as u64;
         Ok(BodyRef { segment: self.segment, offset, length: body.len() as u64, checksum: crc32c::crc32c(body) })
+    }
+
+    /// The segment that is being written. All with lower numbers are closed for good.
+    pub(super) fn open_segment(&self) -> u32 {
+        self.segment
+    }
+
+    /// Closes the segment where it is old. To be called from time to time.
+    pub(super) fn close_when_old(&mut self, now: Timestamp) -> io::Result<()> {
+        if self.end == 0 {
+            return Ok(());
+        }
+        let since = *self.used_since.get_or_insert(now);
+        if now >= after(since, SEGMENT_AGE) { self.close() } else { Ok(()) }
+    }
+
+    fn close(&mut self) -> io::Result<()> {
+        self.sync()?;
+        (self.segment, self.file) = create_behind(&self.folder, self.segment)?;
+        (self.end, self.used_since) = (0, None);
+        Ok(())
     }
 
     /// Makes everything appended so far durable.
@@ -108,6 +135,21 @@ impl BodyReader {
         Ok(bytes.into())
     }
 
+    /// Numbers of the segments that are there, the open one included, in no order.
+    pub(super) fn segments(&self) -> io::Result<Vec<u32>> {
+        let numbers = std::fs::read_dir(&self.folder)?.map(|entry| Ok(segment_number(&entry?.path())));
+        numbers.filter_map(Result::transpose).collect()
+    }
+
+    /// Deletes a closed segment, of which nothing will be read again; its size. Who reads in it right now still can.
+    pub(super) fn delete(&self, number: u32) -> io::Result<u64> {
+        let path = segment_path(&self.folder, number);
+        let bytes = std::fs::metadata(&path)?.len();
+        std::fs::remove_file(&path)?;
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).remove(&number);
+        Ok(bytes)
+    }
+
     fn segment(&self, number: u32) -> io::Result<Arc<File>> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(file) = open.get(&number) {
@@ -127,10 +169,17 @@ fn segment_number(path: &Path) -> Option<u32> {
     path.file_name()?.to_str()?.strip_suffix(".log")?.parse().ok()
 }
 
-fn create(folder: &Path, number: u32) -> io::Result<File> {
-    let file = OpenOptions::new().append(true).create_new(true).open(segment_path(folder, number))?;
+/// A new segment with a number behind `last`. One whose making failed in the middle is passed over.
+fn create_behind(folder: &Path, last: u32) -> io::Result<(u32, File)> {
+    let mut number = last + 1;
+    let file = loop {
+        match OpenOptions::new().append(true).create_new(true).open(segment_path(folder, number)) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => number += 1,
+            opened => break opened?,
+        }
+    };
     sync_folder(folder)?;
-    Ok(file)
+    Ok((number, file))
 }
 
 /// Makes the names in a folder durable.
@@ -152,6 +201,38 @@ mod tests {
         let reader = BodyReader::new(folder.path());
         let read: Vec<_> = refs.iter().chain([&later]).map(|body| reader.read(*body).unwrap()).collect();
         assert_eq!(read, ["one", "", "three", "later"]);
+    }
+
+    #[test]
+    fn a_segment_is_closed_a_day_after_something_was_seen_in_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut log = BodyLog::open(folder.path()).unwrap();
+        let reader = BodyReader::new(folder.path());
+        let start = Timestamp::UNIX_EPOCH;
+        log.close_when_old(start).unwrap();
+        let first = log.append(b"one").unwrap();
+        let used = after(start, SEGMENT_AGE);
+        log.close_when_old(used).unwrap();
+        log.close_when_old(after(used, SEGMENT_AGE - Duration::from_secs(1))).unwrap();
+        assert_eq!(log.open_segment(), first.segment);
+        log.close_when_old(after(used, SEGMENT_AGE)).unwrap();
+        let second = log.append(b"two").unwrap();
+        assert_eq!((first.segment, second.segment, log.open_segment()), (1, 2, 2));
+        assert_eq!(reader.read(first).unwrap(), "one");
+        assert_eq!(reader.read(second).unwrap(), "two");
+        assert_eq!(reader.delete(first.segment).unwrap(), 3);
+        assert!(is_lost(&reader.read(first).unwrap_err()));
+        assert_eq!(reader.segments().unwrap(), [2]);
+    }
+
+    #[test]
+    fn a_segment_whose_making_failed_in_the_middle_is_passed_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut log = BodyLog::open(folder.path()).unwrap();
+        log.append(b"one").unwrap();
+        std::fs::write(segment_path(folder.path(), 2), b"").unwrap();
+        log.close().unwrap();
+        assert_eq!(log.append(b"two").unwrap().segment, 3);
     }
 
     #[test]

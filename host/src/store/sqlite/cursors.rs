@@ -180,7 +180,10 @@ fn insert(
         ],
         |row| row.get(0),
     )?;
-    let mut mark = group.connection.prepare_cached("INSERT INTO matches (cursor, run, payload) VALUES (?1, ?2, ?3)")?;
+    // A run may have been pruned since it was looked at.
+    let mut mark = group.connection.prepare_cached(
+        "INSERT INTO matches (cursor, run, payload) SELECT ?1, number, ?3 FROM runs WHERE number = ?2",
+    )?;
     for run in &payload.runs {
         mark.execute(params![cursor, run, number])?;
     }

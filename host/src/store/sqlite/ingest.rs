@@ -37,10 +37,11 @@ pub(super) fn ingest(group: &Group<'_>, batch: &NewRuns, now: Timestamp) -> Resu
     }
     for file in &batch.attachments {
         let mut put = group.connection.prepare_cached(
-            "INSERT INTO attachments (run, name, blob, media_type) VALUES (?1, ?2, ?3, ?4)
-             ON CONFLICT (run, name) DO UPDATE SET blob = excluded.blob, media_type = excluded.media_type",
+            "INSERT INTO attachments (run, name, blob, media_type, stored_at) VALUES (?1, ?2, ?3, ?4, ?5)
+             ON CONFLICT (run, name) DO UPDATE SET blob = excluded.blob, media_type = excluded.media_type,
+                 stored_at = excluded.stored_at",
         )?;
-        put.execute(params![file.run, file.name, file.blob, file.media_type])?;
+        put.execute(params![file.run, file.name, file.blob, file.media_type, micros(now)])?;
     }
     Ok(left)
 }
