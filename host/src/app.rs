@@ -81,15 +81,6 @@ impl Host {
         let runtime = tokio::task::spawn_blocking(|| WasmRuntime::start(settings)).await?;
         let plugins: Arc<dyn PluginRuntime> = Arc::new(runtime?);
         let sender = Arc::new(HttpSender::new(AddressPolicy::allowing(config.allow_cidr))?);
-        let dispatch = Dispatch::new(store.clone(), rulebook.clone(), sender, clock.clone(), owner);
-        let (fanout, hints) = Fanout::new(fanout::Parts {
-            store: store.clone(),
-            rulebook: rulebook.clone(),
-            plugins: plugins.clone(),
-            dispatch: dispatch.clone(),
-            clock: clock.clone(),
-            owner,
-        });
         let key = api_key(data)?;
         let listener = Listener::bind(config.listen, config.tls.as_ref()).await?;
         let address = listener.address();
@@ -98,6 +89,17 @@ impl Host {
             let (folder, public_url) = (data.join("blobs"), public_url.clone());
             BlobSettings::Local(LocalSettings { folder, public_url, signing_key: SigningKey::new(url_key) })
         }))?;
+        let dispatch = Dispatch::new(store.clone(), rulebook.clone(), sender.clone(), clock.clone(), owner);
+        let (fanout, hints) = Fanout::new(fanout::Parts {
+            store: store.clone(),
+            rulebook: rulebook.clone(),
+            plugins: plugins.clone(),
+            dispatch: dispatch.clone(),
+            blobs: blobs.clone(),
+            fetch: sender,
+            clock: clock.clone(),
+            owner,
+        });
         let workspace = store.workspace().await?;
         let hinted = fanout.clone();
         let intake = Intake::new(store.clone(), rulebook.clone(), clock.clone(), hinted, blobs.clone(), config.intake);

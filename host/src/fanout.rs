@@ -4,6 +4,8 @@
 //! found there by the tick. Ends in exactly one transaction per payload; until that is committed, everything may be
 //! repeated. The only place that knows the order of the stages. Knows nothing of HTTP.
 
+mod linked;
+
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,14 +15,18 @@ use futures::future::join_all;
 use tokio::sync::{Semaphore, mpsc};
 use tracing::{error, warn};
 
+use crate::blobs::{BlobError, Blobs};
 use crate::clock::{Clock, after};
 use crate::dispatch::{Dispatch, Slot};
 use crate::document::Document;
+use crate::fanout::linked::{Linked, Sources};
 use crate::limits;
+use crate::links;
 use crate::model::delivery::{Claim, Fate, NewDelivery, State};
 use crate::model::ids::{DeliveryId, HostId, PayloadId, RuleId};
 use crate::model::payload::{Body, PendingPayload};
 use crate::model::rule::{Rule, Webhook};
+use crate::outbound::Fetch;
 use crate::plugin::{ChainOutcome, PluginRuntime};
 use crate::rulebook::RuleBook;
 use crate::sampling;
@@ -29,6 +35,9 @@ use crate::store::{ClaimNow, Store, StoreError};
 
 /// Payloads up to this size are sampled where they are; larger ones would hold up the other tasks.
 const SAMPLED_IN_PLACE_BYTES_MAX: usize = 256 * 1024;
+
+/// Why a delivery is held whose chain was run as often as it may be; no chain comes to that but by a fault of ours.
+const NEVER_ENOUGH: &str = "the chain asked more than twice per plugin for fields of runs that lie elsewhere";
 
 /// What fan-out works with.
 pub struct Parts {
@@ -40,6 +49,10 @@ pub struct Parts {
     pub plugins: Arc<dyn PluginRuntime>,
     /// Sends at once what has a free slot.
     pub dispatch: Dispatch,
+    /// Where large fields lie of payloads that were built here.
+    pub blobs: Blobs,
+    /// Reads what the links of other payloads lead to.
+    pub fetch: Arc<dyn Fetch>,
     /// Time.
     pub clock: Arc<dyn Clock>,
     /// Who claims.
@@ -58,6 +71,9 @@ pub enum ReplayError {
     /// Its webhook is no longer part of a rule.
     #[error("the webhook of delivery {0} is no longer part of its rule; put it back to replay")]
     WebhookGone(DeliveryId),
+    /// The object store cannot sign new links.
+    #[error("the links of its payload cannot be made anew: {0}")]
+    Links(#[from] BlobError),
     /// The store's fault.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -75,6 +91,8 @@ struct Stage {
     /// Payloads that were hinted or are being worked on: the tick leaves them alone.
     at_hand: Mutex<HashSet<PayloadId>>,
     turns: Arc<Semaphore>,
+    /// Payloads of which fields are held that lie elsewhere.
+    fetching: Arc<Semaphore>,
     /// Something could not be stored since the last tick: until the next one nothing is looked for.
     has_failed: AtomicBool,
 }
@@ -105,6 +123,7 @@ impl Fanout {
             bytes: AtomicUsize::new(0),
             at_hand: Mutex::default(),
             turns: Arc::new(Semaphore::new(limits::FANOUTS_MAX)),
+            fetching: Arc::new(Semaphore::new(limits::FETCHING_PAYLOADS_MAX)),
             has_failed: AtomicBool::new(false),
         };
         (Self(Arc::new(stage)), Hints(receiver))
@@ -118,7 +137,8 @@ impl Fanout {
         }
     }
 
-    /// Makes a new delivery from an old one: its payload passes the webhook's chain again, as the rule is now.
+    /// Makes a new delivery from an old one: its payload passes the webhook's chain again, as the rule is now, and with
+    /// new links where the links are ours.
     ///
     /// # Errors
     /// See [`ReplayError`].
@@ -132,8 +152,10 @@ impl Fanout {
         let endpoint = source.delivery.endpoint;
         let found = snapshot.rule(endpoint.rule).and_then(|rule| Some((rule, rule.webhook(&endpoint.webhook)?)));
         let (rule, webhook) = found.ok_or(ReplayError::WebhookGone(id))?;
-        let drawn = draw(rule, &source.payload.document).await;
-        let delivery = self.0.delivery(rule, webhook, &drawn, Some(id)).await;
+        let document = self.0.relinked(&source.payload).await?;
+        let drawn = draw(rule, &document).await;
+        let linked = self.0.linked(&source.payload);
+        let delivery = self.0.delivery(&linked, rule, webhook, &drawn, Some(id)).await;
         let new_id = delivery.id;
         self.0.commit(&source.payload, vec![delivery]).await?;
         Ok(new_id)
@@ -231,23 +253,41 @@ impl Stage {
             return self.commit(payload, Vec::new()).await;
         };
         let drawn = draw(rule, &payload.document).await;
-        let deliveries = join_all(rule.webhooks.iter().map(|webhook| self.delivery(rule, webhook, &drawn, None))).await;
+        let linked = self.linked(payload);
+        let deliveries = rule.webhooks.iter().map(|webhook| self.delivery(&linked, rule, webhook, &drawn, None));
+        let deliveries = join_all(deliveries).await;
+        drop(linked);
         self.commit(payload, deliveries).await
+    }
+
+    /// What its chains may come to read elsewhere.
+    fn linked(&self, payload: &PendingPayload) -> Linked<'_> {
+        let Parts { blobs, fetch, .. } = &self.parts;
+        Linked::of(payload.is_built, Sources { blobs, fetch: &**fetch, turns: &self.fetching })
+    }
+
+    /// The payload's document with links that are good from now on, where they are ours.
+    async fn relinked(&self, payload: &PendingPayload) -> Result<Bytes, BlobError> {
+        if !payload.is_built {
+            return Ok(payload.document.clone());
+        }
+        links::renewed(&payload.document, &self.parts.blobs, &*self.parts.clock).await
     }
 
     async fn delivery(
         &self,
+        linked: &Linked<'_>,
         rule: &Rule,
         webhook: &Webhook,
         drawn: &Drawn,
         replay_of: Option<DeliveryId>,
     ) -> NewDelivery {
-        let fate = self.fate(webhook, drawn).await;
+        let fate = self.fate(linked, webhook, drawn).await;
         NewDelivery { id: DeliveryId::generate(), endpoint: rule.endpoint_id(webhook), fate, replay_of }
     }
 
     /// Runs the chain.
-    async fn fate(&self, webhook: &Webhook, drawn: &Drawn) -> Fate {
+    async fn fate(&self, linked: &Linked<'_>, webhook: &Webhook, drawn: &Drawn) -> Fate {
         let document = match drawn {
             Drawn::Runs(document) => document.clone(),
             Drawn::Nothing => return Fate::Filtered,
@@ -256,11 +296,12 @@ impl Stage {
         if webhook.plugins.is_empty() {
             return Fate::Send(Body::json(document));
         }
-        match self.parts.plugins.run(&webhook.plugins, document).await {
+        match linked.run(&*self.parts.plugins, &webhook.plugins, document).await {
             ChainOutcome::Send(body) => Fate::Send(body),
             ChainOutcome::Filtered => Fate::Filtered,
             ChainOutcome::Held(failure) => Fate::Held(failure.to_string()),
             ChainOutcome::Dropped(failure) => Fate::Dropped(failure.to_string()),
+            ChainOutcome::Needs(_) => Fate::Held(NEVER_ENOUGH.to_owned()),
         }
     }
 

@@ -184,7 +184,7 @@ impl Intake {
         match accepted {
             Ok(Accepted::New) => {
                 let document = decoded.bytes.clone();
-                self.fanout.offer(PendingPayload { id, rule: arrival.rule, accepted_at, document });
+                self.fanout.offer(PendingPayload { id, rule: arrival.rule, accepted_at, document, is_built: false });
                 Ok(Receipt { id, is_repeat: false })
             }
             Ok(Accepted::Repeat(id)) => Ok(Receipt { id, is_repeat: true }),

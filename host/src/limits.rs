@@ -62,6 +62,21 @@ pub const LAYER_BYTES_MAX: usize = 40 * 1024 * 1024;
 /// How long a link to a blob is good: longer than any delivery is tried, and a day.
 pub const LINK_LIFETIME: Duration = Duration::from_secs(2 * 24 * 3600);
 
+/// Bytes of the fields that plugins read of one payload and that lie elsewhere: as much as a payload may have itself.
+pub const FETCHED_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// Fields of one payload that are fetched at once.
+pub const FETCHES_MAX: usize = 8;
+
+/// Payloads of which fields are held at once: with the bytes above, the memory that they take at most.
+pub const FETCHING_PAYLOADS_MAX: usize = 8;
+
+/// How long one field may take to be fetched, from name lookup to its last byte.
+pub const FETCH_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long all fields of one payload may take together: a server that hangs must not hold up fan-out.
+pub const FETCHES_TIMEOUT: Duration = Duration::from_secs(30);
+
 /// Bytes of blobs that one page of runs shows inline; beyond it there are links alone.
 pub const BLOBS_SHOWN_BYTES_MAX: usize = 32 * 1024 * 1024;
 

@@ -3,6 +3,7 @@
 //! Whoever has a link has the blob until it expires. Links are minted when a payload is built or a run is shown, and
 //! anew when a delivery is replayed.
 
+use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
 use crate::blobs::{BlobError, BlobKey, Blobs};
@@ -59,11 +60,26 @@ async fn link(key: &str, blobs: &Blobs, clock: &dyn Clock) -> Result<Option<Valu
     Ok(Some(json!({"presigned_url": url, "s3_url": key})))
 }
 
-/// Gives every link in a payload that was built here a new URL.
+/// A payload that was built here with a new URL for every link; the very bytes where it has none.
 ///
 /// # Errors
 /// Where the object store cannot sign.
-pub async fn renew(document: &mut Document, blobs: &Blobs, clock: &dyn Clock) -> Result<(), BlobError> {
+pub async fn renewed(payload: &Bytes, blobs: &Blobs, clock: &dyn Clock) -> Result<Bytes, BlobError> {
+    // Keys are written without escapes here.
+    if memchr::memmem::find(payload, b"\"presigned_url\"").is_none() {
+        return Ok(payload.clone());
+    }
+    let source = payload.clone();
+    let parsed = tokio::task::spawn_blocking(|| Document::parse(source)).await;
+    let parsed = parsed.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
+    // What cannot be read goes on as it is: who runs its chain says so.
+    let Ok(mut document) = parsed else { return Ok(payload.clone()) };
+    renew(&mut document, blobs, clock).await?;
+    Ok(document.to_bytes())
+}
+
+/// Gives every link in a payload that was built here a new URL.
+async fn renew(document: &mut Document, blobs: &Blobs, clock: &dyn Clock) -> Result<(), BlobError> {
     for run in document.runs().collect::<Vec<_>>() {
         for place in places(document, run) {
             let Some(key) = document.run_text(run, &format!("{place}/s3_url")) else { continue };
@@ -83,4 +99,19 @@ fn places(document: &Document, run: crate::document::RunKey) -> Vec<String> {
     let files = files.unwrap_or_default();
     let escaped = files.keys().map(|name| format!("/s3_urls/{}", name.replace('~', "~0").replace('/', "~1")));
     ["/inputs_s3_urls/ROOT".to_owned(), "/outputs_s3_urls/ROOT".to_owned()].into_iter().chain(escaped).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::dispatch::retry::terms;
+    use crate::model::endpoint::Profile;
+
+    #[test]
+    fn a_link_outlives_every_retry_by_a_day() {
+        let tried: Duration = terms(Profile::Langsmith).delays.iter().map(|delay| 2 * *delay + limits::LEASE).sum();
+        assert!(limits::LINK_LIFETIME >= tried + limits::LEASE + Duration::from_secs(24 * 3600));
+    }
 }

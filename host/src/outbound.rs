@@ -3,6 +3,7 @@
 //! Knows nothing of deliveries: it makes one HTTP exchange and says how it went.
 
 mod address;
+mod fetch;
 mod http_sender;
 mod progress;
 mod resolver;
@@ -16,6 +17,7 @@ use http::{HeaderMap, StatusCode};
 use url::Url;
 
 pub use address::{AddressPolicy, Forbidden};
+pub use fetch::{Allowance, Fetch, FetchFailure, Share};
 pub use http_sender::{HttpSender, SenderError};
 
 /// One POST to a receiver.

@@ -12,6 +12,7 @@ mod engine;
 mod host_document;
 mod host_output;
 mod limits;
+mod linked;
 mod linker;
 mod loader;
 mod output_ring;
@@ -23,14 +24,18 @@ pub mod scaffold;
 mod trial;
 mod watcher;
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use crate::document::FieldLink;
 use crate::model::payload::Body;
 use crate::model::plugin::{PluginFailure, PluginUse, Stages};
 pub use call::Usage;
 pub use limits::PluginLimits;
+pub use linked::Fetched;
 pub use runtime::{RuntimeSettings, WasmRuntime};
 pub use trial::{Trial, TrialOutcome, TrialReport};
 
@@ -45,6 +50,9 @@ pub enum ChainOutcome {
     Held(PluginFailure),
     /// A plugin failed with `on_error = "drop"`.
     Dropped(PluginFailure),
+    /// A plugin reached a field that lies elsewhere: run the chain again with what these links lead to. One plugin asks
+    /// twice at most, for the inputs and for the outputs of all runs.
+    Needs(Vec<FieldLink>),
 }
 
 /// A plugin that can be named in a rule, or one that could not be loaded.
@@ -75,7 +83,14 @@ pub struct PluginInfo {
 pub trait PluginRuntime: Send + Sync {
     /// Passes a payload through a chain: each plugin in a fresh instance, under the limits. Never fails: a guest's
     /// trouble is data.
-    async fn run(&self, chain: &[PluginUse], document: Bytes) -> ChainOutcome;
+    ///
+    /// Fields of runs that lie elsewhere are taken from `fetched`; see [`ChainOutcome::Needs`].
+    async fn run_with(&self, chain: &[PluginUse], document: Bytes, fetched: Arc<Fetched>) -> ChainOutcome;
+
+    /// The same with nothing fetched.
+    async fn run(&self, chain: &[PluginUse], document: Bytes) -> ChainOutcome {
+        self.run_with(chain, document, Arc::default()).await
+    }
 
     /// Whether the plugin takes this configuration: instantiates and configures it. Answers what it is used for.
     ///

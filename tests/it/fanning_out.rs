@@ -16,7 +16,7 @@ use runhook::shutdown::{self, ShutdownTrigger};
 use runhook::store::{DeliveryQuery, NewPayload, RuleChanges, Store};
 use tempfile::TempDir;
 
-use crate::support::engine::{loopback, open_store, rule, standing_clock};
+use crate::support::engine::{local_blobs, loopback, open_store, rule, standing_clock};
 
 struct Scene {
     store: Arc<dyn Store>,
@@ -40,10 +40,18 @@ impl Scene {
         rulebook.begin_change().await.commit(RuleChanges { put: vec![rule], delete: Vec::new() }).await.unwrap();
         let owner = HostId::generate();
         let sender = Arc::new(HttpSender::new(loopback()).unwrap());
-        let dispatch = Dispatch::new(store.clone(), rulebook.clone(), sender, shared.clone(), owner);
+        let dispatch = Dispatch::new(store.clone(), rulebook.clone(), sender.clone(), shared.clone(), owner);
         let plugins = Arc::new(WasmRuntime::start(RuntimeSettings::default()).unwrap());
-        let parts = fanout::Parts { store: store.clone(), rulebook, plugins, dispatch, clock: shared, owner };
-        let (fanout, hints) = Fanout::new(parts);
+        let (fanout, hints) = Fanout::new(fanout::Parts {
+            store: store.clone(),
+            rulebook,
+            plugins,
+            dispatch,
+            blobs: local_blobs(directory.path()),
+            fetch: sender,
+            clock: shared,
+            owner,
+        });
         let (shutdown, _) = shutdown::channel();
         Self { store, fanout, hints: Some(hints), clock, rule: id, shutdown, directory }
     }
@@ -61,7 +69,7 @@ impl Scene {
         let (id, rule, accepted_at) = (PayloadId::generate(), self.rule, self.clock.now());
         let new = NewPayload { id, rule, accepted_at, document: document.clone(), idempotency_key: None };
         self.store.accept(new).await.unwrap();
-        PendingPayload { id, rule, accepted_at, document }
+        PendingPayload { id, rule, accepted_at, document, is_built: false }
     }
 
     async fn is_fanned_out(&self, payload: PayloadId) -> bool {

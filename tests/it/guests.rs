@@ -94,7 +94,7 @@ fn expected(guest: &str) -> Option<Failing> {
         "stack_overflow" => failing(Trap, "keep", "stack"),
         "twin_bomb" => failing(Refused, "apply", "16 MiB"),
         "all_stages" | "counts_calls" | "deep_pointer" | "invalid_json_set" | "keeps_even" | "prints_flood"
-        | "renames" | "ungranted_import" => None,
+        | "reads_inputs" | "renames" | "ungranted_import" => None,
         other => panic!("no test expects anything of the guest `{other}`"),
     }
 }
@@ -163,6 +163,14 @@ async fn three_stages_of_one_plugin_run_in_order_and_share_the_configuration() {
 async fn what_is_no_json_never_gets_into_the_payload() {
     let scene = Scene::of(guests::INVALID_JSON_SET);
     assert_eq!(scene.sent(json!({})).await, serde_json::from_slice::<Value>(&payload()).unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_link_that_a_guest_writes_is_not_followed() {
+    let scene = Scene::of(guests::READS_INPUTS);
+    assert_eq!(scene.sent(json!({})).await["runs"][0]["is_read"], json!(true));
+    let written = scene.sent(json!({"url": "https://elsewhere.example/?what-it=knows"})).await;
+    assert_eq!(written["runs"][0]["is_read"], json!(false));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -12,6 +12,7 @@ mod kill;
 mod langsmith_profile;
 mod large_fields;
 mod ledger;
+mod linked_fields;
 mod plugin_commands;
 mod power_loss;
 mod receiving;

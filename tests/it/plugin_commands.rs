@@ -112,6 +112,11 @@ fn a_plugin_test_fails_as_its_plugin_does() {
     assert!(!is_ok && text.contains("a configuration is a JSON object"), "{text}");
     let (is_ok, text) = run(&["plugin", "test", runhook_test_guests::RENAMES, "--payload", "/no/such/file"]);
     assert!(!is_ok && text.contains("/no/such/file"), "{text}");
+    let linked =
+        r#"{"runs":[{"id":"1","inputs":null,"inputs_s3_urls":{"ROOT":{"presigned_url":"https://elsewhere"}}}]}"#;
+    std::fs::write(scene.path("payload.json"), linked).unwrap();
+    let (is_ok, text) = test(runhook_test_guests::READS_INPUTS, &[]);
+    assert!(!is_ok && text.contains("the inputs of the run 1 lie elsewhere; the host would fetch them"), "{text}");
     let no_payload = scene.path("payload.json");
     std::fs::write(&no_payload, "{\"runs\":\n 7}").unwrap();
     let (is_ok, text) = test(runhook_test_guests::RENAMES, &[]);

@@ -239,17 +239,19 @@ async fn a_store_that_cannot_keep_up_is_answered_503_in_time_to_try_again() {
     let plugins: Arc<dyn PluginRuntime> = Arc::new(WasmRuntime::start(RuntimeSettings::default()).unwrap());
     let sender = Arc::new(HttpSender::new(engine::loopback()).unwrap());
     let owner = HostId::generate();
-    let dispatch = Dispatch::new(store.clone(), rulebook.clone(), sender, clock.clone(), owner);
+    let dispatch = Dispatch::new(store.clone(), rulebook.clone(), sender.clone(), clock.clone(), owner);
+    let blobs = local_blobs(directory.path());
     let (fanout, _hints) = Fanout::new(fanout::Parts {
         store: store.clone(),
         rulebook: rulebook.clone(),
         plugins: plugins.clone(),
         dispatch,
+        blobs: blobs.clone(),
+        fetch: sender,
         clock: clock.clone(),
         owner,
     });
     let bounds = IntakeBounds::default();
-    let blobs = local_blobs(directory.path());
     let intake = Intake::new(store.clone(), rulebook.clone(), clock.clone(), fanout.clone(), blobs.clone(), bounds);
     let listener = Listener::bind("127.0.0.1:0".parse().unwrap(), None).await.unwrap();
     let url = format!("http://{}/{path}", listener.address());

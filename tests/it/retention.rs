@@ -65,7 +65,7 @@ impl Scene {
         let document = Bytes::copy_from_slice(document.as_bytes());
         let new = NewPayload { id, rule, accepted_at, document: document.clone(), idempotency_key: None };
         assert_eq!(self.store.accept(new).await.unwrap(), Accepted::New);
-        PendingPayload { id, rule, accepted_at, document }
+        PendingPayload { id, rule, accepted_at, document, is_built: false }
     }
 
     /// A payload and its delivery.

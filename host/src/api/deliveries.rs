@@ -126,6 +126,7 @@ impl From<ReplayError> for ApiError {
             ReplayError::StillPending(_) | ReplayError::WebhookGone(_) => {
                 Self::new(StatusCode::CONFLICT, error.to_string())
             }
+            ReplayError::Links(error) => error.into(),
             ReplayError::Store(error) => error.into(),
         }
     }

@@ -94,6 +94,11 @@ pub(super) fn remove(known: &Known<'_>, pointer: Pointer<'_>) -> Option<String> 
 
 /// Checks that a value is JSON, and takes the white space around it away.
 pub(super) fn value(json: &str) -> Result<&str, EditError> {
+    Ok(&json[value_place(json)?])
+}
+
+/// Checks that a text is one JSON value; its place.
+pub(super) fn value_place(json: &str) -> Result<Range<usize>, DocumentError> {
     let mut scanner = Scanner::new(json.as_bytes(), 0);
     scanner.space();
     let read = |mut scanner: Scanner<'_>| -> Result<Range<usize>, Fault> {
@@ -101,8 +106,7 @@ pub(super) fn value(json: &str) -> Result<&str, EditError> {
         scanner.end()?;
         Ok(place)
     };
-    let place = read(scanner).map_err(|fault| EditError::Value(fault_in(json, fault)))?;
-    Ok(&json[place])
+    read(scanner).map_err(|fault| fault_in(json, fault))
 }
 
 /// The place of the outermost value of valid JSON text.

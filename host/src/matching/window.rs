@@ -182,6 +182,7 @@ impl Steps<'_> {
             rule: self.stored.rule,
             accepted_at: now,
             document: payload.document.clone(),
+            is_built: true,
         });
         let before = self.stored.clone();
         let is_stored = self.stage.parts.store.advance(Progress { before, after: after.clone(), payload, now }).await?;

@@ -16,6 +16,8 @@ pub struct PendingPayload {
     pub accepted_at: Timestamp,
     /// The JSON document, byte for byte as it was accepted (decoded).
     pub document: Bytes,
+    /// Whether it was built here, so that its links are ours; one that was relayed has whatever its sender wrote.
+    pub is_built: bool,
 }
 
 /// Final bytes with what the receiver needs to read them. Immutable once queued.

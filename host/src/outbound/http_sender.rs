@@ -1,4 +1,4 @@
-//! The `Sender` over reqwest.
+//! `Sender` and `Fetch` over reqwest: one client, one address policy.
 
 use std::error::Error;
 use std::net::{IpAddr, SocketAddr};
@@ -6,6 +6,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use bytes::{Bytes, BytesMut};
+use http::StatusCode;
+use http::header::CONTENT_ENCODING;
 use reqwest::ClientBuilder;
 use tokio::pin;
 use tokio::time::{sleep, timeout};
@@ -15,7 +18,9 @@ use url::{Host, Url};
 use crate::limits;
 use crate::outbound::progress::{Progress, WatchedBody};
 use crate::outbound::resolver::VettingResolver;
-use crate::outbound::{AddressPolicy, Exchange, Forbidden, Request, SendFailure, Sender};
+use crate::outbound::{
+    AddressPolicy, Allowance, Exchange, Fetch, FetchFailure, Forbidden, Request, SendFailure, Sender,
+};
 
 /// Shorter than the five seconds after which common servers close an idle connection: a request that meets the close
 /// on its way is lost, and may not be repeated.
@@ -24,6 +29,9 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(3);
 /// What all addresses of a name share, so that one that swallows packets leaves time for the others. Who sends says how
 /// long connecting may take; this only divides it.
 const ADDRESSES_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How much of an encoding's name a failure repeats.
+const ENCODING_CHARS_MAX: usize = 40;
 
 const NO_AUTHORITIES: &str = "this machine has no CA certificates, so that no server can be trusted: install them (on \
                               Debian `ca-certificates`) or set SSL_CERT_FILE, and start again";
@@ -132,6 +140,28 @@ impl HttpSender {
         result.map_err(|error| self.failure(&error, &progress, is_tls))
     }
 
+    async fn read(&self, url: &Url, allowance: &Allowance) -> Result<Bytes, FetchFailure> {
+        let is_tls = url.scheme() == "https";
+        let answered = self.client.get(url.clone()).send().await;
+        let mut response = answered.map_err(|error| self.failure(&error, &Progress::default(), is_tls))?;
+        if response.status() != StatusCode::OK {
+            return Err(FetchFailure::Status(response.status()));
+        }
+        let encoding = response.headers().get(CONTENT_ENCODING).map(|value| String::from_utf8_lossy(value.as_bytes()));
+        if let Some(encoding) = encoding.filter(|encoding| encoding != "identity") {
+            return Err(FetchFailure::Encoded(encoding.chars().take(ENCODING_CHARS_MAX).collect()));
+        }
+        let (mut share, mut bytes) = (allowance.share(), BytesMut::new());
+        while let Some(chunk) = response.chunk().await.map_err(|error| FetchFailure::Broken(describe(&error)))? {
+            if !share.take(chunk.len()) {
+                return Err(FetchFailure::TooLarge);
+            }
+            bytes.extend_from_slice(&chunk);
+        }
+        share.keep();
+        Ok(bytes.freeze())
+    }
+
     fn failure(&self, error: &reqwest::Error, progress: &Progress, is_tls: bool) -> SendFailure {
         if let Some(refused) = causes(error).find_map(|cause| cause.downcast_ref::<Forbidden>()) {
             return forbidden(refused.clone());
@@ -166,6 +196,17 @@ impl Sender for HttpSender {
             }
             Err(failure) => Exchange { address: self.dialled(&url), duration, result: Err(failure) },
         }
+    }
+}
+
+#[async_trait]
+impl Fetch for HttpSender {
+    async fn fetch(&self, url: &Url, allowance: &Allowance) -> Result<Bytes, FetchFailure> {
+        if !matches!(url.scheme(), "http" | "https") {
+            return Err(FetchFailure::Scheme);
+        }
+        self.check_literal(url)?;
+        timeout(limits::FETCH_TIMEOUT, self.read(url, allowance)).await.unwrap_or(Err(FetchFailure::TimedOut))
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Whatever a guest does ends here, as a result or as a [`PluginFailure`] that names the export and the cause.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -9,13 +10,14 @@ use wasmtime::component::{ComponentExportIndex, ComponentNamedList, Instance, Li
 use wasmtime::{Store, Trap, UpdateDeadline};
 use wasmtime_wasi::I32Exit;
 
-use crate::document::{Document, RunKey};
+use crate::document::{Document, FieldLink, RunKey};
 use crate::limits::ERROR_TEXT_BYTES_MAX;
 use crate::model::payload::Body;
 use crate::model::plugin::{PluginFailure, PluginFailureKind, PluginName};
 use crate::plugin::bindings::{BodyHandle, PayloadHandle, RunHandle};
 use crate::plugin::component::Callable;
 use crate::plugin::limits::PluginLimits;
+use crate::plugin::linked::{Links, Stop};
 use crate::plugin::output_ring::printable;
 use crate::plugin::sandbox::{HANDLES_MAX, Sandbox};
 
@@ -29,6 +31,8 @@ pub(super) enum Made {
     Body(Body),
     /// Its render stage had nothing to send.
     Nothing,
+    /// Nothing yet: the chain is to be run again with what lies behind these links. Without it, this is the failure.
+    Needs(Vec<FieldLink>, PluginFailure),
 }
 
 /// What a call used of its limits.
@@ -62,34 +66,35 @@ pub(super) struct Called<'a> {
 pub(super) fn process(
     plugin: Called<'_>,
     document: Document,
+    links: &Arc<Links>,
     limits: &PluginLimits,
 ) -> (Result<Made, PluginFailure>, Usage) {
-    let mut call = Call::new(plugin, document, limits);
+    let mut call = Call::new(plugin, document, links.clone(), limits);
     let result = call.process();
     let result = result.map_err(|trouble| call.failure(trouble));
     let usage = call.usage();
-    let made = result.map(|end| {
-        let sandbox = call.store.into_data();
-        match end {
-            End::Document => Made::Document(sandbox.document),
-            End::NoRuns => Made::NoRuns,
-            End::Body => Made::Body(Body { bytes: sandbox.written.into(), ..sandbox.body }),
-            End::Nothing => Made::Nothing,
-        }
-    });
+    let sandbox = call.store.into_data();
+    let made = match (result, sandbox.stop) {
+        (Ok(End::Document), _) => Ok(Made::Document(sandbox.document)),
+        (Ok(End::NoRuns), _) => Ok(Made::NoRuns),
+        (Ok(End::Body), _) => Ok(Made::Body(Body { bytes: sandbox.written.into(), ..sandbox.body })),
+        (Ok(End::Nothing), _) => Ok(Made::Nothing),
+        (Err(failure), Some(Stop::Needs(links, _))) => Ok(Made::Needs(links, failure)),
+        (Err(failure), _) => Err(failure),
+    };
     (made, usage)
 }
 
 /// Asks a plugin whether it takes the configuration.
 pub(super) fn configure(plugin: Called<'_>, limits: &PluginLimits) -> Result<(), PluginFailure> {
-    let mut call = Call::new(plugin, no_payload(), limits);
+    let mut call = Call::bare(plugin, limits);
     let configured = call.start().and_then(|instance| call.configure(&instance));
     configured.map_err(|trouble| call.failure(trouble))
 }
 
 /// Asks a plugin what it says of itself: JSON.
 pub(super) fn describe(plugin: Called<'_>, limits: &PluginLimits) -> Result<String, PluginFailure> {
-    let mut call = Call::new(plugin, no_payload(), limits);
+    let mut call = Call::bare(plugin, limits);
     let described = call.start().and_then(|instance| {
         call.export = "describe";
         let (json,) = call.invoke::<(), (String,)>(&instance, &plugin.component.exports.describe, ())?;
@@ -131,9 +136,16 @@ struct Call<'a> {
 }
 
 impl<'a> Call<'a> {
+    /// One without a payload.
+    fn bare(plugin: Called<'a>, limits: &PluginLimits) -> Self {
+        let document = no_payload();
+        let links = Arc::new(Links::of(&document, Arc::default()));
+        Self::new(plugin, document, links, limits)
+    }
+
     /// Nothing of the guest runs yet, and its time has begun: a start function is on the clock too.
-    fn new(plugin: Called<'a>, document: Document, limits: &PluginLimits) -> Self {
-        let sandbox = Sandbox::new(plugin.name.clone(), document, *limits);
+    fn new(plugin: Called<'a>, document: Document, links: Arc<Links>, limits: &PluginLimits) -> Self {
+        let sandbox = Sandbox::new(plugin.name.clone(), document, links, *limits);
         let mut store = Store::new(plugin.component.pre.engine(), sandbox);
         store.limiter(|sandbox| &mut sandbox.usage);
         store.set_epoch_deadline(1);
@@ -245,9 +257,12 @@ impl<'a> Call<'a> {
         }
     }
 
-    /// The limit that was hit comes first: what the guest says then is a consequence of it.
+    /// What the host stopped it for comes first: what the guest says then is a consequence of it.
     fn stopped(&self, error: &wasmtime::Error) -> (PluginFailureKind, String) {
         let sandbox = self.store.data();
+        if let Some(Stop::Failed(said) | Stop::Needs(_, said)) = &sandbox.stop {
+            return (PluginFailureKind::Refused, printable(said));
+        }
         if let Some(hit) = &sandbox.usage.hit {
             return (PluginFailureKind::Limit, hit.to_string());
         }

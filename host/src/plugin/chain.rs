@@ -1,5 +1,7 @@
 //! A payload on its way through a chain, each plugin in an instance of its own.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use crate::document::Document;
@@ -8,6 +10,7 @@ use crate::model::plugin::{OnError, PluginFailure, PluginFailureKind};
 use crate::plugin::ChainOutcome;
 use crate::plugin::call::{Called, Made, process};
 use crate::plugin::limits::PluginLimits;
+use crate::plugin::linked::{Fetched, Links};
 use crate::plugin::registry::Active;
 
 /// One plugin of a chain, as it was found when the chain began.
@@ -17,19 +20,21 @@ pub(super) struct Link {
     pub(super) on_error: OnError,
 }
 
-/// Passes a payload through the links, in order.
-pub(super) fn run(links: Vec<Link>, source: Bytes, limits: &PluginLimits) -> ChainOutcome {
-    let Some(first) = links.first() else { return ChainOutcome::Send(Body::json(source)) };
+/// Passes a payload through the chain, in order.
+pub(super) fn run(chain: Vec<Link>, source: Bytes, fetched: Arc<Fetched>, limits: &PluginLimits) -> ChainOutcome {
+    let Some(first) = chain.first() else { return ChainOutcome::Send(Body::json(source)) };
     let mut document = match Document::parse(source) {
         Ok(document) => document,
         Err(error) => return ChainOutcome::Held(unreadable(first, &error.to_string())),
     };
-    for link in links {
+    let links = Arc::new(Links::of(&document, fetched));
+    for link in chain {
         let before = (link.on_error == OnError::Skip).then(|| document.clone());
-        match (pass(&link, document, limits), before) {
+        match (pass(&link, document, &links, limits), before) {
             (Ok(Made::Document(made)), _) => document = made,
             (Ok(Made::Body(body)), _) => return ChainOutcome::Send(body),
             (Ok(Made::NoRuns | Made::Nothing), _) => return ChainOutcome::Filtered,
+            (Ok(Made::Needs(needed, _)), _) => return ChainOutcome::Needs(needed),
             (Err(failure), Some(before)) => {
                 warn(&failure, "skipping a plugin");
                 document = before;
@@ -47,10 +52,10 @@ pub(super) fn run(links: Vec<Link>, source: Bytes, limits: &PluginLimits) -> Cha
     ChainOutcome::Send(Body::json(document.to_bytes()))
 }
 
-fn pass(link: &Link, document: Document, limits: &PluginLimits) -> Result<Made, PluginFailure> {
+fn pass(link: &Link, document: Document, links: &Arc<Links>, limits: &PluginLimits) -> Result<Made, PluginFailure> {
     let active = link.found.as_ref().map_err(Clone::clone)?;
     let called = Called { name: &active.name, component: &active.component, config: &link.config };
-    let (made, usage) = process(called, document, limits);
+    let (made, usage) = process(called, document, links, limits);
     if !usage.output.is_empty() {
         tracing::info!(plugin = %active.name, output = ?usage.output, "a plugin printed");
     }

@@ -1,11 +1,14 @@
 //! The `document` and `log` interfaces: the guest's calls, counted and passed to the document.
 
+use std::borrow::Cow;
+
+use bytestring::ByteString;
 use jiff::civil::DateTime;
 use jiff::tz::Offset;
 use tracing::{debug, error, info, trace, warn};
 use wasmtime::component::Resource;
 
-use crate::document::RunKey;
+use crate::document::{LargeField, RunKey, text as unquoted, within};
 use crate::plugin::bindings::{PayloadHandle, RunHandle, document, log};
 use crate::plugin::output_ring::one_line;
 use crate::plugin::sandbox::Sandbox;
@@ -22,16 +25,54 @@ fn key(run: &Run) -> RunKey {
 }
 
 impl Sandbox {
-    fn run_text(&mut self, run: &Run, pointer: &str) -> Result<Option<String>> {
-        self.usage.call()?;
-        match self.document.run_text(key(run), pointer) {
-            Some(text) => self.usage.hand_out(text).map(Some),
+    fn run_json(&mut self, run: RunKey, pointer: &str) -> Result<Option<String>> {
+        if pointer.is_empty() {
+            self.take_in(run)?;
+        }
+        if let Some(value) = self.elsewhere_at(run, pointer)? {
+            let found = within(&value, pointer).map(|json| self.usage.hand_out(json));
+            return Ok(found.transpose()?.map(str::to_owned));
+        }
+        match self.document.run_get(run, pointer) {
+            Some(json) => self.usage.hand_out(json).map(|json| Some(json.into_owned())),
             None => Ok(None),
         }
     }
 
+    fn run_string(&mut self, run: RunKey, pointer: &str) -> Result<Option<String>> {
+        let found = match self.elsewhere_at(run, pointer)? {
+            Some(value) => within(&value, pointer).and_then(unquoted).map(Cow::into_owned),
+            None => self.document.run_text(run, pointer),
+        };
+        found.map(|text| self.usage.hand_out(text)).transpose()
+    }
+
+    /// The value of the field that a pointer leads to or into, where it lies elsewhere.
+    fn elsewhere_at(&mut self, run: RunKey, pointer: &str) -> Result<Option<ByteString>> {
+        match LargeField::of(pointer) {
+            Some(field) => self.elsewhere(run, field, &[field]),
+            None => Ok(None),
+        }
+    }
+
+    /// What an edit by a pointer of the payload needs to be there.
+    fn take_in_below(&mut self, pointer: &str) -> Result<()> {
+        match self.document.run_at(pointer) {
+            Some((run, rest)) => self.take_in_for(run, rest),
+            None => Ok(()),
+        }
+    }
+
+    fn run_text(&mut self, run: &Run, pointer: &str) -> Result<Option<String>> {
+        self.usage.call()?;
+        self.run_string(key(run), pointer)
+    }
+
     fn payload_text(&mut self, pointer: &str) -> Result<Option<String>> {
         self.usage.call()?;
+        if let Some((run, rest)) = self.document.run_at(pointer) {
+            return self.run_string(run, rest);
+        }
         match self.document.text(pointer) {
             Some(text) => self.usage.hand_out(text).map(Some),
             None => Ok(None),
@@ -98,10 +139,7 @@ impl document::HostRun for Sandbox {
     fn get(&mut self, run: Run, pointer: String) -> Result<Option<String>> {
         self.usage.call()?;
         self.usage.take_in(pointer.len())?;
-        match self.document.run_get(key(&run), &pointer) {
-            Some(json) => self.usage.hand_out(json).map(|json| Some(json.into_owned())),
-            None => Ok(None),
-        }
+        self.run_json(key(&run), &pointer)
     }
 
     fn text(&mut self, run: Run, pointer: String) -> Result<Option<String>> {
@@ -112,12 +150,14 @@ impl document::HostRun for Sandbox {
     fn set(&mut self, run: Run, pointer: String, value: String) -> Result<std::result::Result<(), String>> {
         self.usage.call()?;
         self.usage.take_in(pointer.len() + value.len())?;
+        self.take_in_for(key(&run), &pointer)?;
         Ok(self.document.run_set(key(&run), &pointer, &value).map_err(|error| error.to_string()))
     }
 
     fn remove(&mut self, run: Run, pointer: String) -> Result<bool> {
         self.usage.call()?;
         self.usage.take_in(pointer.len())?;
+        self.take_in_for(key(&run), &pointer)?;
         Ok(self.document.run_remove(key(&run), &pointer))
     }
 
@@ -159,6 +199,12 @@ impl document::HostPayload for Sandbox {
     fn get(&mut self, _: Payload, pointer: String) -> Result<Option<String>> {
         self.usage.call()?;
         self.usage.take_in(pointer.len())?;
+        if let Some((run, rest)) = self.document.run_at(&pointer) {
+            return self.run_json(run, rest);
+        }
+        if matches!(pointer.as_str(), "" | "/runs") {
+            self.take_all_in()?;
+        }
         match self.document.get(&pointer) {
             Some(json) => self.usage.hand_out(json).map(|json| Some(json.into_owned())),
             None => Ok(None),
@@ -173,12 +219,14 @@ impl document::HostPayload for Sandbox {
     fn set(&mut self, _: Payload, pointer: String, value: String) -> Result<std::result::Result<(), String>> {
         self.usage.call()?;
         self.usage.take_in(pointer.len() + value.len())?;
+        self.take_in_below(&pointer)?;
         Ok(self.document.set(&pointer, &value).map_err(|error| error.to_string()))
     }
 
     fn remove(&mut self, _: Payload, pointer: String) -> Result<bool> {
         self.usage.call()?;
         self.usage.take_in(pointer.len())?;
+        self.take_in_below(&pointer)?;
         Ok(self.document.remove(&pointer))
     }
 

@@ -16,7 +16,7 @@ use crate::plugin::loader::Loader;
 use crate::plugin::pool::GuestThreads;
 use crate::plugin::registry::Registry;
 use crate::plugin::watcher::Watcher;
-use crate::plugin::{ChainOutcome, PluginInfo, PluginRuntime};
+use crate::plugin::{ChainOutcome, Fetched, PluginInfo, PluginRuntime};
 
 /// What the runtime works with.
 #[derive(Clone, Debug, Default)]
@@ -53,7 +53,7 @@ impl WasmRuntime {
 
 #[async_trait]
 impl PluginRuntime for WasmRuntime {
-    async fn run(&self, chain: &[PluginUse], document: Bytes) -> ChainOutcome {
+    async fn run_with(&self, chain: &[PluginUse], document: Bytes, fetched: Arc<Fetched>) -> ChainOutcome {
         let Some(first) = chain.first().map(|plugin| plugin.name.clone()) else {
             return ChainOutcome::Send(crate::model::payload::Body::json(document));
         };
@@ -61,7 +61,7 @@ impl PluginRuntime for WasmRuntime {
         let work = move || {
             let links = chain.iter().map(|plugin| link(&registry, plugin)).collect();
             let _running = registry.loader().running();
-            chain::run(links, document, &registry.loader().limits)
+            chain::run(links, document, fetched, &registry.loader().limits)
         };
         self.threads.run(work).await.unwrap_or_else(|| ChainOutcome::Held(our_fault(first)))
     }

@@ -2,6 +2,8 @@
 //!
 //! Made afresh for every plugin and payload; nothing in it outlives the call.
 
+use std::sync::Arc;
+
 use wasmtime::ResourceLimiter;
 use wasmtime_wasi::{ResourceTable, WasiCtx, WasiCtxView, WasiView};
 
@@ -10,6 +12,7 @@ use crate::model::payload::Body;
 use crate::model::plugin::PluginName;
 use crate::plugin::budget::{OutOfTime, TimeBudget};
 use crate::plugin::limits::PluginLimits;
+use crate::plugin::linked::{Links, Stop};
 use crate::plugin::output_ring::OutputRing;
 
 /// Handles that a guest may hold at once.
@@ -34,6 +37,9 @@ pub(super) enum LimitHit {
 pub(super) struct Sandbox {
     pub(super) plugin: PluginName,
     pub(super) document: Document,
+    pub(super) links: Arc<Links>,
+    /// Set where the host ended the guest's call.
+    pub(super) stop: Option<Stop>,
     /// Head of the body that a render stage fills; its bytes are in `written`.
     pub(super) body: Body,
     pub(super) written: Vec<u8>,
@@ -59,13 +65,15 @@ pub(super) struct Usage {
 }
 
 impl Sandbox {
-    pub(super) fn new(plugin: PluginName, document: Document, limits: PluginLimits) -> Self {
-        let cpu = limits.cpu(document.source_len());
+    pub(super) fn new(plugin: PluginName, document: Document, links: Arc<Links>, limits: PluginLimits) -> Self {
+        let cpu = limits.cpu(document.source_len() + links.len_bytes());
         let output = OutputRing::default();
         let wasi = WasiCtx::builder().stdout(output.clone()).stderr(output.clone()).build();
         Self {
             plugin,
             document,
+            links,
+            stop: None,
             body: Body::json(bytes::Bytes::new()),
             written: Vec::new(),
             output,

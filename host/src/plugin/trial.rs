@@ -1,5 +1,7 @@
 //! A plugin file under the production runtime and limits, for its author: `plugin check` and `plugin test`.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use crate::document::{Document, DocumentError};
@@ -8,9 +10,13 @@ use crate::model::plugin::{PluginFailure, PluginName};
 use crate::plugin::PluginInfo;
 use crate::plugin::call::{Called, Made, Usage, process};
 use crate::plugin::limits::PluginLimits;
+use crate::plugin::linked::Links;
 use crate::plugin::loader::Loader;
 use crate::plugin::pool::on_own_thread;
 use crate::plugin::registry::{Active, info, name_beside_built_in};
+
+/// What an author can do about a field that lies elsewhere.
+const NOT_FETCHED: &str = "the host would fetch them, a trial does not: put them into the payload in place of null";
 
 /// A loaded plugin file that can be tried.
 pub struct Trial {
@@ -70,7 +76,8 @@ impl Trial {
         &self.loader.limits
     }
 
-    /// Passes a payload through the plugin. Blocks until it has ended or hit a limit.
+    /// Passes a payload through the plugin. Blocks until it has ended or hit a limit. Nothing is fetched: where the
+    /// plugin reads a field that lies elsewhere, that is its failure.
     ///
     /// # Errors
     /// That the payload is none.
@@ -78,13 +85,18 @@ impl Trial {
         let document = Document::parse(payload)?;
         let runs_before = document.len();
         let called = Called { name: &self.active.name, component: &self.active.component, config };
+        let links = Arc::new(Links::of(&document, Arc::default()));
         let _running = self.loader.running();
-        let (made, usage) = on_own_thread(|| process(called, document, &self.loader.limits));
-        let result = made.map(|made| match made {
-            Made::Document(document) => TrialOutcome::Payload(document.to_bytes(), document.len()),
-            Made::NoRuns => TrialOutcome::NoRuns,
-            Made::Body(body) => TrialOutcome::Body(body),
-            Made::Nothing => TrialOutcome::NothingToSend,
+        let (made, usage) = on_own_thread(|| process(called, document, &links, &self.loader.limits));
+        let result = made.and_then(|made| match made {
+            Made::Document(document) => Ok(TrialOutcome::Payload(document.to_bytes(), document.len())),
+            Made::NoRuns => Ok(TrialOutcome::NoRuns),
+            Made::Body(body) => Ok(TrialOutcome::Body(body)),
+            Made::Nothing => Ok(TrialOutcome::NothingToSend),
+            Made::Needs(_, failure) => {
+                let message = format!("{}; {NOT_FETCHED}", failure.message);
+                Err(PluginFailure { message, ..failure })
+            }
         });
         Ok(TrialReport { result, usage, runs_before })
     }

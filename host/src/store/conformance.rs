@@ -197,7 +197,7 @@ impl Scene {
             idempotency_key: None,
         };
         assert_eq!(self.store.accept(payload).await.unwrap(), Accepted::New);
-        PendingPayload { id, rule: self.rule.id, accepted_at: self.now, document }
+        PendingPayload { id, rule: self.rule.id, accepted_at: self.now, document, is_built: false }
     }
 
     async fn accept_with_key(&self, document: &'static str, key: &str, at: Timestamp) -> (PayloadId, Accepted) {

@@ -47,37 +47,37 @@ fn redact(payload: &Payload, config: &Config) -> Result<()> {
         for pointer in &config.pointers {
             redact_at(&run, pointer, &config.replacement)?;
         }
-        if !config.patterns.is_empty() {
-            for unreadable in ["/inputs_s3_urls", "/outputs_s3_urls", "/s3_urls"] {
-                run.remove(unreadable);
-            }
-        }
     }
     if config.patterns.is_empty() {
         return Ok(());
     }
+    // What lies elsewhere is part of this; a link that is left leads to what cannot be read.
     let clean = rewrite(&payload.json(), |text, _| replace(text, config));
-    clean.map_or(Ok(()), |clean| payload.set_json("", &clean))
+    clean.map_or(Ok(()), |clean| payload.set_json("", &clean))?;
+    for run in payload {
+        for unreadable in ["/inputs_s3_urls", "/outputs_s3_urls", "/s3_urls"] {
+            run.remove(unreadable);
+        }
+    }
+    Ok(())
 }
 
 fn redact_at(run: &Run, pointer: &str, replacement: &str) -> Result<()> {
     let field = pointer.split('/').nth(1).unwrap_or_default();
-    // A field that is kept elsewhere is null here: the links to it have to go all the same.
-    for twin in [format!("/{field}_s3_urls"), format!("/{field}_preview"), format!("/s3_urls/{field}")] {
+    let is_part = (field == "inputs" || field == "outputs") && pointer.matches('/').count() > 1;
+    let mut twins = vec![format!("/{field}_preview"), format!("/s3_urls/{field}")];
+    // A whole field need not be fetched from elsewhere: its links go first. Where a part of it goes, the edit drops them.
+    twins.extend((!is_part).then(|| format!("/{field}_s3_urls")));
+    for twin in twins {
         run.remove(&twin);
     }
-    if field == "inputs" || field == "outputs" {
-        run.remove("/messages");
-    }
     match run.json(pointer).as_deref() {
+        Some("null") => run.set_json(pointer, "null")?,
+        Some(_) => run.set(pointer, replacement)?,
         // A twin that no read sees may hold what is absent or null in the last one.
-        None => {
-            run.remove(pointer);
-            Ok(())
-        }
-        Some("null") => run.set_json(pointer, "null"),
-        Some(_) => run.set(pointer, replacement),
+        None => _ = run.remove(pointer),
     }
+    Ok(())
 }
 
 fn replace(text: &str, config: &Config) -> Option<String> {

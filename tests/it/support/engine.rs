@@ -124,7 +124,7 @@ impl Engine {
         let new =
             NewPayload { id, rule: self.rule.id, accepted_at: now, document: document.clone(), idempotency_key: None };
         self.store.accept(new).await.unwrap();
-        PendingPayload { id, rule: self.rule.id, accepted_at: now, document }
+        PendingPayload { id, rule: self.rule.id, accepted_at: now, document, is_built: false }
     }
 
     /// What another host claims; where the claim is dropped, that host crashed.

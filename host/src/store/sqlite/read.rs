@@ -70,12 +70,14 @@ pub(super) fn payload(
     connection: &Connection,
     id: PayloadId,
 ) -> Result<Option<PendingPayload>, Failure> {
-    let mut select = connection
-        .prepare_cached("SELECT rule, accepted_at, segment, offset, length, checksum FROM payloads WHERE id = ?1")?;
-    let found =
-        select.query_row([id], |row| Ok((row.get(0)?, row.get::<_, Micros>(1)?.0, body_ref(row, 2)?))).optional()?;
-    let Some((rule, accepted_at, body)) = found else { return Ok(None) };
-    Ok(Some(PendingPayload { id, rule, accepted_at, document: readers.bodies.read(body)? }))
+    let mut select = connection.prepare_cached(
+        "SELECT rule, accepted_at, segment, offset, length, checksum, part IS NOT NULL FROM payloads WHERE id = ?1",
+    )?;
+    let found = select
+        .query_row([id], |row| Ok((row.get(0)?, row.get::<_, Micros>(1)?.0, body_ref(row, 2)?, row.get(6)?)))
+        .optional()?;
+    let Some((rule, accepted_at, body, is_built)) = found else { return Ok(None) };
+    Ok(Some(PendingPayload { id, rule, accepted_at, document: readers.bodies.read(body)?, is_built }))
 }
 
 pub(super) fn next_due(connection: &Connection) -> Result<Option<Timestamp>, Failure> {
