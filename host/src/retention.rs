@@ -182,8 +182,8 @@ mod tests {
     #[test]
     fn blobs_outlive_what_names_them_and_links_to_them() {
         let day = Duration::from_hours(24);
-        assert_eq!(Periods::default().blobs(), 33 * day);
+        assert_eq!(Periods::default().blobs(), 47 * day);
         let periods = Periods { runs: 90 * day, history: day };
-        assert_eq!(periods.blobs(), 93 * day);
+        assert_eq!(periods.blobs(), 94 * day);
     }
 }
