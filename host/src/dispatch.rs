@@ -115,8 +115,8 @@ impl Dispatch {
 
     async fn try_claim_all_due(&self) -> store::Result<Option<Timestamp>> {
         let stage = &self.0;
-        let asked_at = loop {
-            let now = stage.clock.now();
+        let (asked_at, freed) = loop {
+            let (now, freed) = (stage.clock.now(), stage.slots.freed());
             let limit = stage.slots.free().min(CLAIMS_PER_ROUND);
             let claims = if limit == 0 { Vec::new() } else { self.claim(limit, now).await? };
             let is_last_round = claims.is_empty();
@@ -125,7 +125,7 @@ impl Dispatch {
                 self.start(claim, slot);
             }
             if is_last_round {
-                break now;
+                break (now, freed);
             }
         };
         // What was due when the store was asked and was not claimed waits for a slot, whose end is a nudge. What became
@@ -133,6 +133,10 @@ impl Dispatch {
         let next = stage.store.next_due().await?;
         let is_behind = next.is_some_and(|next| next <= asked_at);
         stage.slots.set_behind(is_behind);
+        // A slot that ended between the last round and now told nobody: nobody was behind yet.
+        if is_behind && stage.slots.freed() != freed {
+            self.nudge();
+        }
         Ok(next.filter(|_| !is_behind))
     }
 

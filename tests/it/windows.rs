@@ -215,7 +215,8 @@ impl Life {
         let quiet = async {
             while !self.is_quiet(rules, project).await {
                 self.clock.advance(Duration::from_millis(500));
-                tokio::task::yield_now().await;
+                // The store tells nobody of changes: look again soon, and leave the cores to who works.
+                tokio::time::sleep(Duration::from_millis(1)).await;
             }
         };
         tokio::select! {

@@ -40,6 +40,8 @@ struct Counts {
     /// Endpoints that had no free slot when one was asked for.
     crowded: HashSet<EndpointId>,
     is_behind: bool,
+    /// Slots that were given back so far.
+    freed: u64,
 }
 
 /// The right to have one attempt in flight; given back on drop.
@@ -95,6 +97,11 @@ impl Slots {
         self.shared.bounds.bytes.saturating_sub(self.shared.counts().bytes)
     }
 
+    /// How many slots were given back so far: whether one was, between two looks.
+    pub(super) fn freed(&self) -> u64 {
+        self.shared.counts().freed
+    }
+
     pub(super) fn in_flight(&self) -> HashMap<EndpointId, usize> {
         self.shared.counts().in_flight.clone()
     }
@@ -136,6 +143,7 @@ impl Drop for Slot {
     fn drop(&mut self) {
         let mut counts = self.shared.counts();
         counts.total -= 1;
+        counts.freed += 1;
         counts.bytes -= self.bytes;
         if let Some(used) = counts.in_flight.get_mut(&self.endpoint) {
             *used -= 1;
@@ -176,6 +184,15 @@ mod tests {
         let _small = slots.try_reserve(&endpoint("b"), 60).expect("there is room");
         assert!(slots.try_reserve(&endpoint("c"), 60).is_none());
         assert_eq!((slots.free(), slots.free_bytes()), (2, 40));
+    }
+
+    #[test]
+    fn a_slot_that_ends_while_nobody_is_behind_is_counted() {
+        let slots = slots();
+        let (first, second) = (slots.try_reserve(&endpoint("a"), 1), slots.take(&endpoint("a"), 1));
+        assert_eq!(slots.freed(), 0);
+        drop((first, second));
+        assert_eq!(slots.freed(), 2);
     }
 
     #[test]
