@@ -8,9 +8,9 @@ use runhook::model::ids::{ProjectId, RunId};
 use runhook::model::run::{Costs, Run, Status, Tokens};
 use uuid::Uuid;
 
-fuzz_target!(|data: &[u8]| fuzz_filter_parse(data));
+fuzz_target!(|data: &[u8]| filter(data));
 
-fn fuzz_filter_parse(data: &[u8]) {
+fn filter(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     let (source, document) = text.split_once('\0').unwrap_or((text, "{}"));
     match Filter::parse(source) {
