@@ -108,6 +108,9 @@ pub const API_PAGE_MAX: usize = 100;
 /// Runs on one page of LangSmith's queries; its second API has as many.
 pub const RUNS_PER_PAGE_MAX: usize = 1000;
 
+/// Longest name of a project, in characters: of a run's longer one, so many count.
+pub const PROJECT_NAME_CHARS_MAX: usize = 256;
+
 /// One piece of feedback: a comment or a correction with room to spare.
 pub const FEEDBACK_BYTES_MAX: usize = 256 * 1024;
 

@@ -272,3 +272,19 @@ fn rules_outlive_the_host_and_a_lost_key_is_told() {
     let log = HostProcess::try_start(&settings).err().expect("it does not start");
     assert!(log.contains("needs the key with the id"), "{log}");
 }
+
+#[tokio::test]
+async fn a_refused_rule_leaves_no_project_behind() {
+    let scene = Scene::set();
+    let webhook = |plugin: &str| json!({"url": "https://example.com/a", "plugins": [{"name": plugin}]});
+    let rule =
+        |plugin| json!({"display_name": "r", "sampling_rate": 1, "session_name": "new", "webhooks": [webhook(plugin)]});
+    let (status, refused) = scene.api(Method::POST, "/api/v1/runs/rules", rule("errors-onyl")).await;
+    assert_eq!(status, 422);
+    assert!(refused.to_string().contains("errors-only"), "{refused}");
+    assert_eq!(scene.api(Method::GET, "/sessions?name=new", Value::Null).await.1, json!([]));
+    let (status, stored) = scene.api(Method::POST, "/api/v1/runs/rules", rule("errors-only")).await;
+    assert_eq!(status, 200);
+    let projects = scene.api(Method::GET, "/sessions?name=new", Value::Null).await.1;
+    assert_eq!(projects[0]["id"], stored["session_id"]);
+}

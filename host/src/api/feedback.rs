@@ -9,8 +9,10 @@ use crate::api::answer::ApiError;
 use crate::api::query::{self, Parameters};
 use crate::api::{Api, Doors};
 use crate::model::ids::FeedbackId;
-use crate::model::run::FeedbackWrite;
-use crate::store::runs::{FeedbackQuery, NewRuns, StoredFeedback};
+use crate::store::runs::{FeedbackQuery, StoredFeedback};
+
+/// What a later call may say anew.
+const CHANGEABLE: [&str; 4] = ["score", "value", "comment", "correction"];
 
 pub(super) type Answer = Result<Json<Value>, ApiError>;
 
@@ -61,13 +63,12 @@ pub(super) async fn patch(State(api): Doors, Path(id): Path<String>, body: Body)
     let Value::Object(mut changes) = query::json(body).await? else {
         return Err(ApiError::bad_request("the body is no JSON object"));
     };
-    let stored = api.store.one_feedback(id).await?.ok_or_else(|| unknown(&id.to_string()))?;
-    let known = stored.to_feedback().map_err(|error| ApiError::bad_request(error.to_string()))?;
-    changes.retain(|key, _| ["score", "value", "comment", "correction"].contains(&key.as_str()));
+    changes.retain(|key, value| CHANGEABLE.contains(&key.as_str()) && !value.is_null());
     changes.insert("modified_at".to_owned(), json!(api.clock.now()));
-    let document = Value::Object(changes).to_string().into();
-    let write = FeedbackWrite { id, run: stored.run, key: known.key, document };
-    api.store.ingest(NewRuns { feedback: vec![write], ..NewRuns::default() }, api.clock.now()).await?;
+    let fields = Value::Object(changes).to_string().into();
+    if !api.store.change_feedback(id, fields, api.clock.now()).await? {
+        return Err(unknown(&id.to_string()));
+    }
     find(&api, id).await
 }
 

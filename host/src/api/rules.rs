@@ -97,7 +97,8 @@ pub(super) async fn validate(State(api): Doors, body: Body) -> Answer {
     let checked = async {
         let definition = definition::read_rule(&value)?;
         let change = api.rulebook.begin_change().await;
-        plan_one(&api, definition, change.before().rules(), true).await
+        let projects = api.store.projects().await?;
+        plan_one(&api, definition, change.before().rules(), &projects).await
     };
     match checked.await {
         Ok(_) => Ok(Json(json!({"valid": true, "errors": []}))),
@@ -145,8 +146,10 @@ pub(super) async fn create(State(api): Doors, body: Body) -> Answer {
         let detail = format!("the rule {} has that id or name already; change it with PATCH", rule.id);
         return Err(ApiError::new(StatusCode::CONFLICT, detail));
     }
-    let planned = plan_one(&api, definition, before.rules(), false).await?;
+    let projects = api.store.projects().await?;
+    let mut planned = plan_one(&api, definition, before.rules(), &projects).await?;
     let id = planned.id();
+    make_project(&api, &mut planned, &projects).await?;
     change.commit(written([planned])).await?;
     Ok(Json(show_one(&api, &*find(&api, &id.to_string())?)))
 }
@@ -156,9 +159,11 @@ pub(super) async fn patch(State(api): Doors, Path(id): Path<String>, body: Body)
     let change = api.rulebook.begin_change().await;
     let before = change.before();
     let definition = definition::patched(&*find(&api, &id)?, &given)?;
-    let planned = plan_one(&api, definition, before.rules(), false).await?;
+    let projects = api.store.projects().await?;
+    let mut planned = plan_one(&api, definition, before.rules(), &projects).await?;
     let id = planned.id();
     if planned.is_change() {
+        make_project(&api, &mut planned, &projects).await?;
         change.commit(written([planned])).await?;
     }
     Ok(Json(show_one(&api, &*find(&api, &id.to_string())?)))
@@ -181,15 +186,17 @@ pub(super) async fn apply(
         options.map_err(|_| ApiError::bad_request("the query takes dry_run and prune, true or false"))?;
     let definitions = definition::read_document(&query::json(body).await?)?;
     let change = api.rulebook.begin_change().await;
-    let projects = projects(&api, &definitions, options.dry_run).await?;
+    let projects = api.store.projects().await?;
     let planned = definition::plan(definitions, change.before().rules(), &projects, options.prune, api.clock.now())?;
     check_plugins(&api, &planned).await?;
     let shown: Vec<_> = planned.iter().map(|planned| planned.show(options.dry_run)).collect();
+    let mut changed: Vec<_> = planned.into_iter().filter(Planned::is_change).collect();
     let mut cancelled = 0;
-    let changes = written(planned.into_iter().filter(Planned::is_change));
-    let is_empty = changes.put.is_empty() && changes.delete.is_empty();
-    if !options.dry_run && !is_empty {
-        cancelled = change.commit(changes).await?.deliveries;
+    if !options.dry_run && !changed.is_empty() {
+        for planned in &mut changed {
+            make_project(&api, planned, &projects).await?;
+        }
+        cancelled = change.commit(written(changed)).await?.deliveries;
     }
     Ok(Json(json!({"rules": shown, "cancelled_deliveries": cancelled, "is_dry_run": options.dry_run})))
 }
@@ -202,29 +209,27 @@ pub(super) fn find(api: &Api, id: &str) -> Result<Arc<Rule>, ApiError> {
     found.ok_or_else(|| ApiError::not_found(format!("there is no rule {id}")))
 }
 
-/// The projects that exist. Those that a definition names are made, unless nothing is to be changed.
-async fn projects(api: &Api, definitions: &[RuleDefinition], is_dry_run: bool) -> Result<Vec<Project>, ApiError> {
-    let sources = definitions.iter().filter_map(|definition| definition.source.as_ref());
-    for name in sources.filter_map(|source| source.project_name.as_deref()).filter(|_| !is_dry_run) {
-        api.store.project_named(name, api.clock.now()).await?;
+/// Makes the project that a rule names, once nothing is wrong with the rule. Whoever makes it first gives the id.
+async fn make_project(api: &Api, planned: &mut Planned, projects: &[Project]) -> Result<(), ApiError> {
+    let is_there = |project: &Project| projects.iter().any(|other| other.id == project.id);
+    if let Some(project) = planned.project_mut().filter(|project| !is_there(project)) {
+        *project = api.store.add_project(project.clone()).await?;
     }
-    Ok(api.store.projects().await?)
+    Ok(())
 }
 
 async fn plan_one(
     api: &Api,
     definition: RuleDefinition,
     stored: &[Arc<Rule>],
-    is_dry_run: bool,
+    projects: &[Project],
 ) -> Result<Planned, ApiError> {
     let unplaced = |problem: Problem| {
         let at = problem.at.trim_start_matches("rules[0]").trim_start_matches('.').to_owned();
         Problem { at, ..problem }
     };
     let single = |problems: Problems| problems.into_iter().map(unplaced).collect::<Problems>();
-    let definitions = vec![definition];
-    let projects = projects(api, &definitions, is_dry_run).await?;
-    let planned = definition::plan(definitions, stored, &projects, false, api.clock.now()).map_err(single)?;
+    let planned = definition::plan(vec![definition], stored, projects, false, api.clock.now()).map_err(single)?;
     check_plugins(api, &planned).await.map_err(single)?;
     planned.into_iter().next().ok_or_else(|| ApiError::bad_request("there is no rule in the body"))
 }

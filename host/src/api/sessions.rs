@@ -9,13 +9,11 @@ use serde_json::{Value, json};
 use crate::api::answer::ApiError;
 use crate::api::query::{self, Parameters};
 use crate::api::{Api, Doors};
+use crate::limits::PROJECT_NAME_CHARS_MAX;
 use crate::model::ids::ProjectId;
 use crate::model::project::Project;
 
 type Answer = Result<Json<Value>, ApiError>;
-
-/// Longest name, in characters.
-const NAME_CHARS_MAX: usize = 256;
 
 /// `GET /sessions?name=…&name_contains=…&id=…&limit=…&offset=…`
 pub(super) async fn list(State(api): Doors, RawQuery(query): RawQuery) -> Answer {
@@ -43,8 +41,8 @@ pub(super) async fn read(State(api): Doors, Path(id): Path<String>) -> Answer {
 pub(super) async fn create(State(api): Doors, RawQuery(query): RawQuery, body: Body) -> Answer {
     let body = query::json(body).await?;
     let name = body["name"].as_str().unwrap_or_default();
-    if name.trim().is_empty() || name.chars().count() > NAME_CHARS_MAX {
-        return Err(ApiError::unprocessable("name", &format!("needs 1 to {NAME_CHARS_MAX} characters")));
+    if name.trim().is_empty() || name.chars().count() > PROJECT_NAME_CHARS_MAX {
+        return Err(ApiError::unprocessable("name", &format!("needs 1 to {PROJECT_NAME_CHARS_MAX} characters")));
     }
     let id = body["id"].as_str().and_then(|id| id.parse().ok()).unwrap_or_else(ProjectId::generate);
     let wanted = Project { id, name: name.to_owned(), created_at: api.clock.now() };

@@ -59,6 +59,14 @@ impl Planned {
         }
     }
 
+    /// The project in which the rule will look for runs; it may be made yet.
+    pub fn project_mut(&mut self) -> Option<&mut Project> {
+        match self {
+            Self::Create { after, .. } | Self::Update { after, .. } => Some(&mut after.source.as_mut()?.project),
+            Self::Delete { .. } => None,
+        }
+    }
+
     /// The rule as it is stored; none for a new one.
     pub fn before(&self) -> Option<&Rule> {
         match self {

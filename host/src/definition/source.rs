@@ -31,7 +31,7 @@ pub(super) fn source(rule: &Object<'_>, problems: &mut Problems) -> Option<Sourc
         }
         parsed.ok()
     });
-    let project_name = rule.string("session_name", problems).filter(|name| !name.is_empty()).map(str::to_owned);
+    let project_name = project_name(rule, problems);
     let definition = SourceDefinition {
         project_id,
         project_name,
@@ -52,6 +52,15 @@ pub(super) fn source(rule: &Object<'_>, problems: &mut Problems) -> Option<Sourc
         problems.push(problem(&rule.place(key), hint));
     }
     None
+}
+
+fn project_name(rule: &Object<'_>, problems: &mut Problems) -> Option<String> {
+    let name = rule.string("session_name", problems).filter(|name| !name.trim().is_empty())?;
+    if name.chars().count() > limits::PROJECT_NAME_CHARS_MAX {
+        let hint = format!("has at most {} characters", limits::PROJECT_NAME_CHARS_MAX);
+        problems.push(problem(&rule.place("session_name"), &hint));
+    }
+    Some(name.to_owned())
 }
 
 fn filter(rule: &Object<'_>, key: &str, problems: &mut Problems) -> Option<String> {

@@ -1,6 +1,7 @@
 //! What the store keeps in columns: where a run belongs, when it was, whether it has ended.
 
 use crate::document;
+use crate::limits;
 use crate::model::Timestamp;
 use crate::model::ids::{ProjectId, RunId};
 use crate::model::project::ProjectRef;
@@ -82,5 +83,14 @@ fn says(fields: &RunFields<'_>, status: &str) -> bool {
 
 fn project(fields: &RunFields<'_>) -> Option<ProjectRef> {
     let id = fields.session_id.and_then(uuid).map(|id| ProjectRef::Id(ProjectId(id)));
-    id.or_else(|| fields.session_name.and_then(text).map(ProjectRef::Name))
+    id.or_else(|| fields.session_name.and_then(project_name).map(ProjectRef::Name))
+}
+
+/// A run is never refused for the name of its project: what is too long is cut, and what is blank is none.
+fn project_name(json: &str) -> Option<String> {
+    let mut name = text(json).filter(|name| !name.trim().is_empty())?;
+    if let Some((end, _)) = name.char_indices().nth(limits::PROJECT_NAME_CHARS_MAX) {
+        name.truncate(end);
+    }
+    Some(name)
 }

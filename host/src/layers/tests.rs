@@ -141,6 +141,13 @@ fn a_project_is_known_by_its_id_before_its_name() {
 }
 
 #[test]
+fn a_projects_name_is_cut_and_a_blank_one_is_none() {
+    let named = |name: &str| head_of(Some(&json!({"session_name": name}).to_string().into()), None).project;
+    assert_eq!(named(" "), None);
+    assert_eq!(named(&"ä".repeat(300)), Some(ProjectRef::Name("ä".repeat(256))));
+}
+
+#[test]
 fn a_status_counts_only_where_it_says_that_the_run_is_over() {
     let cases = [
         (json!({}), Status::Pending),

@@ -371,6 +371,9 @@ pub trait RunStore: Send + Sync {
     /// Feedback by its own id.
     async fn one_feedback(&self, id: FeedbackId) -> Result<Option<StoredFeedback>>;
 
+    /// Adds fields to feedback, in the place of those that it has; the run changes with it. False where it is not there.
+    async fn change_feedback(&self, id: FeedbackId, fields: Bytes, now: Timestamp) -> Result<bool>;
+
     /// Takes feedback back; the run changes with it. False where it is not there.
     async fn delete_feedback(&self, id: FeedbackId) -> Result<bool>;
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use runhook::model::Timestamp;
 use runhook::model::attempt::Attempt;
 use runhook::model::dataset::{Dataset, Example};
@@ -179,6 +180,9 @@ impl RunStore for FaultyStore {
     }
     async fn one_feedback(&self, id: FeedbackId) -> Result<Option<StoredFeedback>> {
         self.store.one_feedback(id).await
+    }
+    async fn change_feedback(&self, id: FeedbackId, fields: Bytes, now: Timestamp) -> Result<bool> {
+        self.store.change_feedback(id, fields, now).await
     }
     async fn delete_feedback(&self, id: FeedbackId) -> Result<bool> {
         self.store.delete_feedback(id).await

@@ -154,14 +154,23 @@ pub(crate) async fn what_changes_moves_to_the_end_of_the_order(mut scene: Scene)
 pub(crate) async fn feedback_is_replaced_by_its_id_and_can_be_taken_back(scene: Scene) {
     let run = fresh();
     let feedback = about(run, 0);
+    scene.ingest([post(run, "p")]).await;
     scene.say(feedback.clone()).await;
     scene.say(FeedbackWrite { document: Bytes::from_static(br#"{"score": 1}"#), ..feedback.clone() }).await;
     let stored = scene.store.feedback(vec![run]).await.unwrap();
     let documents: Vec<Value> = stored.iter().map(|it| serde_json::from_str(&it.document).unwrap()).collect();
     assert_eq!(documents, [json!({"key": "thumbs", "run_id": run, "score": 1})]);
     assert!(scene.store.one_feedback(feedback.id).await.unwrap().is_some());
+    let place = scene.one_run(run).await.changed;
+    let fields = Bytes::from_static(br#"{"comment": "so"}"#);
+    assert!(scene.store.change_feedback(feedback.id, fields.clone(), scene.now).await.unwrap());
+    let changed = scene.store.one_feedback(feedback.id).await.unwrap().unwrap();
+    let document: Value = serde_json::from_str(&changed.document).unwrap();
+    assert_eq!(document, json!({"key": "thumbs", "run_id": run, "score": 1, "comment": "so"}));
+    assert!(scene.one_run(run).await.changed > place);
     assert!(scene.store.delete_feedback(feedback.id).await.unwrap());
     assert!(!scene.store.delete_feedback(feedback.id).await.unwrap());
+    assert!(!scene.store.change_feedback(feedback.id, fields, scene.now).await.unwrap());
     assert!(scene.store.feedback(vec![run]).await.unwrap().is_empty());
 }
 

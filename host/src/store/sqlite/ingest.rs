@@ -203,10 +203,7 @@ fn project(
 
 /// The run that it was about before.
 fn write_feedback(group: &Group<'_>, feedback: &FeedbackWrite, now: Timestamp) -> Result<Option<RunId>, Failure> {
-    let mut find = group.connection.prepare_cached("SELECT document, run FROM feedback WHERE id = ?1")?;
-    let stored: Option<(Vec<u8>, Option<RunId>)> =
-        find.query_row([feedback.id], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
-    let (stored, run_before) = stored.unzip();
+    let (stored, run_before) = stored_feedback(group, feedback.id)?.unzip();
     let document = layers::add(stored.as_deref(), &feedback.document)?;
     let mut put = group.connection.prepare_cached(
         "INSERT INTO feedback (id, run, key, stored_at, document) VALUES (?1, ?2, ?3, ?4, ?5)
@@ -217,10 +214,32 @@ fn write_feedback(group: &Group<'_>, feedback: &FeedbackWrite, now: Timestamp) -
     Ok(run_before.flatten())
 }
 
+/// Its document and what it is about.
+fn stored_feedback(group: &Group<'_>, id: FeedbackId) -> Result<Option<(Vec<u8>, Option<RunId>)>, Failure> {
+    let mut find = group.connection.prepare_cached("SELECT document, run FROM feedback WHERE id = ?1")?;
+    Ok(find.query_row([id], |row| Ok((row.get(0)?, row.get(1)?))).optional()?)
+}
+
 /// What is said about a run changes it for the rules. A run that is not there yet will have its place when it comes.
 fn touch(group: &Group<'_>, run: RunId, place: i64) -> Result<(), Failure> {
     group.connection.prepare_cached("UPDATE runs SET changed = ?2 WHERE id = ?1")?.execute(params![run, place])?;
     Ok(())
+}
+
+pub(super) fn change_feedback(
+    group: &Group<'_>,
+    id: FeedbackId,
+    fields: &Bytes,
+    now: Timestamp,
+) -> Result<bool, Failure> {
+    let Some((stored, run)) = stored_feedback(group, id)? else { return Ok(false) };
+    let document = layers::add(Some(&stored), fields)?;
+    let mut put = group.connection.prepare_cached("UPDATE feedback SET document = ?2, stored_at = ?3 WHERE id = ?1")?;
+    put.execute(params![id, &document[..], micros(now)])?;
+    if let Some(run) = run {
+        touch(group, run, Places::take(group, 1)?.next())?;
+    }
+    Ok(true)
 }
 
 pub(super) fn delete_feedback(group: &Group<'_>, id: FeedbackId) -> Result<bool, Failure> {

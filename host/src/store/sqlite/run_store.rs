@@ -1,6 +1,7 @@
 //! The half of the seam that is about runs, each method handed to the writer or to a reader.
 
 use async_trait::async_trait;
+use bytes::Bytes;
 
 use crate::model::Timestamp;
 use crate::model::ids::{FeedbackId, ProjectId, RuleId, RunId, WorkspaceId};
@@ -56,6 +57,11 @@ impl RunStore for SqliteStore {
 
     async fn one_feedback(&self, id: FeedbackId) -> Result<Option<StoredFeedback>> {
         self.read("reading feedback", move |_, connection| runs::one_feedback(connection, id)).await
+    }
+
+    async fn change_feedback(&self, id: FeedbackId, fields: Bytes, now: Timestamp) -> Result<bool> {
+        let change = move |group: &mut Group<'_>| ingest::change_feedback(group, id, &fields, now);
+        self.writer.submit("changing feedback", 0, change).await
     }
 
     async fn delete_feedback(&self, id: FeedbackId) -> Result<bool> {
