@@ -53,6 +53,7 @@ impl Bench {
             allow_cidr: vec!["127.0.0.0/8".parse().expect("a range")],
             intake: IntakeBounds::default(),
             periods: Periods::default(),
+            offload_after: None,
             secret_key: None,
         };
         let host = Host::start(config).await.expect("a host");

@@ -75,6 +75,7 @@ async fn host(folder: &TempDir) -> (Host, String) {
         allow_cidr: Vec::new(),
         intake: IntakeBounds::default(),
         periods: Periods::default(),
+        offload_after: None,
         secret_key: None,
     };
     let host = Host::start(config).await.expect("a host");

@@ -22,6 +22,7 @@ use crate::intake::Intake;
 use crate::matching::{self, Matching, Pace};
 use crate::model::ids::HostId;
 use crate::model::secret::Secret;
+use crate::offload::Offload;
 use crate::outbound::{AddressPolicy, HttpSender};
 use crate::plugin::{PluginRuntime, RuntimeSettings, WasmRuntime};
 use crate::reading::Reading;
@@ -115,6 +116,7 @@ impl Host {
             pace: Pace::default(),
         });
         let retention = Retention::new(store.clone(), blobs.clone(), clock.clone(), config.periods);
+        let offload = config.offload_after.map(|age| Offload::new(store.clone(), blobs.clone(), clock.clone(), age));
         let (inflow, no_more_in) = shutdown::channel();
         let (outflow, no_more_out) = shutdown::channel();
         let api = Api {
@@ -131,7 +133,7 @@ impl Host {
             clock,
             key,
         };
-        let inflow = Stages {
+        let mut inflow = Stages {
             trigger: inflow,
             tasks: vec![
                 tokio::spawn(api::serve(listener, api, no_more_in.clone())),
@@ -143,10 +145,16 @@ impl Host {
                     let no_more_in = no_more_in.clone();
                     async move { retention.run(no_more_in).await }
                 }),
-                tokio::spawn(async move { fanout.run(hints, no_more_in).await }),
+                tokio::spawn({
+                    let no_more_in = no_more_in.clone();
+                    async move { fanout.run(hints, no_more_in).await }
+                }),
                 tokio::spawn(async move { warm_up(&rulebook, &*plugins).await }),
             ],
         };
+        if let Some(offload) = offload {
+            inflow.tasks.push(tokio::spawn(async move { offload.run(no_more_in).await }));
+        }
         let sending = tokio::spawn(async move { dispatch.run(no_more_out).await });
         let outflow = Stages { trigger: outflow, tasks: vec![sending] };
         if !address.ip().is_loopback() && config.tls.is_none() {

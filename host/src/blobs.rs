@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures::stream::{self, BoxStream, Stream, StreamExt};
+use futures::stream::{self, Stream, StreamExt};
 use object_store::path::Path;
 use object_store::{Error as StoreError, GetResult, ObjectStore, ObjectStoreExt};
 use url::Url;
@@ -47,7 +47,7 @@ enum Place {
 pub struct BlobContent {
     /// Its size.
     pub size_bytes: u64,
-    chunks: BoxStream<'static, Result<Bytes, StoreError>>,
+    found: GetResult,
     key: BlobKey,
 }
 
@@ -86,10 +86,10 @@ impl Blobs {
     /// # Errors
     /// [`BlobError::TooLarge`] beyond `bytes_max`, of which nothing is read; [`BlobError::Storage`].
     pub async fn get(&self, key: &BlobKey, bytes_max: usize) -> Result<Option<Bytes>, BlobError> {
-        let Some(found) = self.find(key).await? else { return Ok(None) };
-        let bytes = found.meta.size;
+        let Some(content) = self.read(key).await? else { return Ok(None) };
+        let bytes = content.size_bytes;
         if usize::try_from(bytes).is_ok_and(|bytes| bytes <= bytes_max) {
-            return found.bytes().await.map(Some).map_err(|cause| failed("read", key, cause));
+            return content.into_bytes().await.map(Some);
         }
         Err(BlobError::TooLarge { key: key.clone(), bytes, bytes_max })
     }
@@ -100,12 +100,7 @@ impl Blobs {
     /// [`BlobError::Storage`].
     pub async fn read(&self, key: &BlobKey) -> Result<Option<BlobContent>, BlobError> {
         let found = self.find(key).await?;
-        let content = |found: GetResult| BlobContent {
-            size_bytes: found.meta.size,
-            chunks: found.into_stream(),
-            key: key.clone(),
-        };
-        Ok(found.map(content))
+        Ok(found.map(|found| BlobContent { size_bytes: found.meta.size, found, key: key.clone() }))
     }
 
     /// Deletes blobs; one that is not there is no error. In a folder, one may come back when power is lost at once.
@@ -195,7 +190,16 @@ impl Blobs {
 impl BlobContent {
     /// The pieces, in order.
     pub fn into_stream(self) -> impl Stream<Item = Result<Bytes, BlobError>> + Send + 'static {
-        self.chunks.map(move |chunk| chunk.map_err(|cause| failed("read", &self.key, cause)))
+        let Self { found, key, .. } = self;
+        found.into_stream().map(move |chunk| chunk.map_err(|cause| failed("read", &key, cause)))
+    }
+
+    /// All of it at once.
+    ///
+    /// # Errors
+    /// [`BlobError::Storage`].
+    pub async fn into_bytes(self) -> Result<Bytes, BlobError> {
+        self.found.bytes().await.map_err(|cause| failed("read", &self.key, cause))
     }
 }
 

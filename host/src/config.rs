@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use ipnet::IpNet;
 use url::Url;
@@ -39,6 +40,8 @@ pub struct ServeConfig {
     pub intake: IntakeBounds,
     /// How long things are kept.
     pub periods: Periods,
+    /// How long ago a run was modified last when its inputs and outputs go to the object store; never where none.
+    pub offload_after: Option<Duration>,
     /// The sealing key from the environment; else it is a file of the data directory.
     pub secret_key: Option<Secret>,
 }

@@ -75,6 +75,7 @@ impl Demo {
             allow_cidr: vec![IpNet::from(IpAddr::V4(Ipv4Addr::LOCALHOST))],
             intake: IntakeBounds::default(),
             periods: Periods::default(),
+            offload_after: None,
             secret_key: None,
         };
         let host = Host::start(config).await?;

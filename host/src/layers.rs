@@ -28,7 +28,7 @@ use thiserror::Error;
 use crate::document::{self, Syntax};
 use crate::model::run::Run;
 
-pub use blob::{blob, reference};
+pub use blob::{blob, reference, with_references};
 pub use dotted_order::ancestors;
 pub use feedback::feedback;
 pub use head::{Head, head};

@@ -32,12 +32,14 @@ pub mod plugin;
 pub mod sampling;
 
 pub mod dispatch;
+pub mod offload;
 pub mod outbound;
 pub mod retention;
 
 pub mod blobs;
 pub mod definition;
 pub mod links;
+pub mod references;
 pub mod rulebook;
 pub mod secrets;
 pub mod store;

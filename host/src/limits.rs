@@ -55,6 +55,22 @@ pub const RULES_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Bytes of a run's inputs or outputs that stay in its row; larger ones go to the object store.
 pub const INLINE_BYTES_MAX: usize = 256 * 1024;
 
+/// Inputs or outputs of fewer bytes are never offloaded: a file takes a block of the disk at least, of 4 KiB as a rule,
+/// and each object of a bucket costs a request to write and one for each time that it is read.
+pub const OFFLOADED_BYTES_MIN: usize = 4 * 1024;
+
+/// How often runs are looked for whose inputs and outputs are to be offloaded.
+pub const OFFLOAD_TICK: Duration = Duration::from_mins(1);
+
+/// Runs that are offloaded in one step: who accepts meanwhile waits for one step at most, some milliseconds.
+pub const OFFLOAD_RUNS_MAX: usize = 200;
+
+/// Bytes of their layers, but for the last run: what one step holds in memory, and what its transaction gives back.
+pub const OFFLOAD_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Runs of one step whose blobs are put at once: each waits for the disk or the network.
+pub const OFFLOAD_PUTS_MAX: usize = 16;
+
 /// Bytes of one layer of a run, all its writes together, without what is in the object store. Each write of a run reads
 /// and writes its layers.
 pub const LAYER_BYTES_MAX: usize = 40 * 1024 * 1024;
@@ -79,6 +95,9 @@ pub const FETCHES_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Bytes of blobs that one page of runs shows inline; beyond it there are links alone.
 pub const BLOBS_SHOWN_BYTES_MAX: usize = 32 * 1024 * 1024;
+
+/// Blobs of one page that are read at once: a page of 100 offloaded runs has 200, each some tens of milliseconds away.
+pub const BLOBS_SHOWN_AT_ONCE_MAX: usize = 32;
 
 /// Rules of one host; LangSmith allows 200 per workspace.
 pub const RULES_MAX: usize = 10_000;

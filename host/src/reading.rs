@@ -6,10 +6,13 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use bytestring::ByteString;
+use futures::{StreamExt, stream};
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tracing::warn;
 
-use crate::blobs::Blobs;
+use crate::blobs::{BlobError, BlobKey, Blobs};
 use crate::limits;
 use crate::model::Timestamp;
 use crate::model::ids::RunId;
@@ -33,6 +36,8 @@ pub struct RunSearch {
     pub has_error: Option<bool>,
     /// Only runs on one of these examples; all where empty.
     pub reference_examples: Vec<uuid::Uuid>,
+    /// Neither inputs nor outputs are shown: what of them is in the object store is not fetched.
+    pub is_brief: bool,
     /// At most so many on a page.
     pub limit: usize,
 }
@@ -79,7 +84,9 @@ impl Reading {
     /// The store's.
     pub async fn page(&self, search: &RunSearch) -> Result<Page, StoreError> {
         let mut page = self.page_of_rows(search).await?;
-        self.fetch(&mut page.runs).await;
+        if !search.is_brief {
+            self.fetch(&mut page.runs).await;
+        }
         Ok(page)
     }
 
@@ -108,23 +115,29 @@ impl Reading {
     /// Puts inputs and outputs that are blobs in their places, up to a bound for all of them. Those beyond it, and those
     /// that cannot be had, are left to their links.
     async fn fetch(&self, runs: &mut [Found]) {
-        let mut room = limits::BLOBS_SHOWN_BYTES_MAX;
-        for run in runs.iter_mut().map(|found| &mut found.run) {
-            let fields = [(&run.blobs.inputs, &mut run.inputs), (&run.blobs.outputs, &mut run.outputs)];
-            for (key, value) in fields {
-                if let Some(text) = self.text(key.as_deref(), room).await {
-                    room -= text.len();
-                    *value = Some(text);
-                }
-            }
+        let room = Semaphore::new(limits::BLOBS_SHOWN_BYTES_MAX);
+        let keys = runs.iter().flat_map(|found| [&found.run.blobs.inputs, &found.run.blobs.outputs]);
+        let keys: Vec<_> = keys.map(|key| key.as_deref()?.parse::<BlobKey>().ok()).collect();
+        let texts = stream::iter(keys).map(|key| self.text(key, &room)).buffered(limits::BLOBS_SHOWN_AT_ONCE_MAX);
+        let texts: Vec<_> = texts.collect().await;
+        let values = runs.iter_mut().flat_map(|found| [&mut found.run.inputs, &mut found.run.outputs]);
+        for (value, text) in values.zip(texts).filter(|(_, text)| text.is_some()) {
+            *value = text;
         }
     }
 
-    async fn text(&self, key: Option<&str>, bytes_max: usize) -> Option<ByteString> {
-        let key = key?.parse().ok()?;
-        let read = self.blobs.get(&key, bytes_max).await;
+    async fn text(&self, key: Option<BlobKey>, room: &Semaphore) -> Option<ByteString> {
+        let key = key?;
+        let read = self.read(&key, room).await;
         let bytes = read.inspect_err(|error| warn!(%key, %error, "a blob is shown as a link only")).ok()??;
         ByteString::try_from(bytes).ok()
+    }
+
+    async fn read(&self, key: &BlobKey, room: &Semaphore) -> Result<Option<Bytes>, BlobError> {
+        match self.blobs.read(key).await? {
+            Some(content) if takes(room, content.size_bytes) => content.into_bytes().await.map(Some),
+            _ => Ok(None),
+        }
     }
 
     /// Each tree is asked once for a page.
@@ -151,6 +164,12 @@ impl Reading {
         }
         Ok(picked)
     }
+}
+
+/// Whether there was room for so many bytes, which they have from then on.
+fn takes(room: &Semaphore, bytes: u64) -> bool {
+    let taken = u32::try_from(bytes).ok().and_then(|bytes| room.try_acquire_many(bytes).ok());
+    taken.map(SemaphorePermit::forget).is_some()
 }
 
 fn place(row: &StoredRun) -> Place {

@@ -38,7 +38,8 @@ impl Default for Periods {
 
 impl Periods {
     /// A payload may be made of a run that is about to go, and replayed as long as it is kept itself: both periods, and
-    /// as long as a link that was minted last is good; a day is cut off at its end, not where it began.
+    /// as long as a link that was minted last is good; a day is cut off at its end, not where it began. What was
+    /// offloaded counts from then, not from its receipt, and lives longer than it has to.
     fn blobs(&self) -> Duration {
         let rows = self.runs.saturating_add(self.history);
         rows.saturating_add(limits::LINK_LIFETIME).saturating_add(Duration::from_hours(24))

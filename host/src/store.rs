@@ -10,6 +10,7 @@
 #[cfg(test)]
 mod conformance;
 pub mod datasets;
+pub mod offload;
 pub mod retention;
 pub mod runs;
 pub mod sqlite;
@@ -26,6 +27,7 @@ use crate::model::ids::{DeliveryId, EndpointId, HostId, PayloadId, RuleId};
 use crate::model::payload::PendingPayload;
 use crate::model::rule::Rule;
 use crate::store::datasets::DatasetStore;
+use crate::store::offload::OffloadStore;
 use crate::store::retention::RetentionStore;
 use crate::store::runs::RunStore;
 
@@ -153,7 +155,7 @@ pub struct ReplaySource {
 
 /// What is durable. See the module's text for the rules that every method keeps.
 #[async_trait]
-pub trait Store: DatasetStore + RetentionStore + RunStore {
+pub trait Store: DatasetStore + OffloadStore + RetentionStore + RunStore {
     /// Inserts, replaces and removes rules. Pending and held deliveries of webhooks that are no longer there become
     /// `cancelled` in the same transaction; `now` is written as the time of it.
     async fn change_rules(&self, changes: RuleChanges, now: Timestamp) -> Result<Cancelled>;

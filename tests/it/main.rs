@@ -13,6 +13,7 @@ mod langsmith_profile;
 mod large_fields;
 mod ledger;
 mod linked_fields;
+mod offload;
 mod plugin_commands;
 mod power_loss;
 mod receiving;

@@ -59,12 +59,21 @@ const FORBIDDEN: &[Forbidden] = &[
         imports: &["store", "plugin", "dispatch", "intake", "fanout", "rulebook", "api", "app", "config", "cli"],
     },
     Forbidden { place: "intake", imports: &["dispatch", "plugin", "outbound", "api", "app", "config", "cli"] },
+    Forbidden { place: "references.rs", imports: ENGINE },
+    Forbidden {
+        place: "offload.rs",
+        imports: &[
+            "plugin", "dispatch", "intake", "fanout", "matching", "rulebook", "outbound", "api", "app", "config", "cli",
+        ],
+    },
     Forbidden {
         place: "retention.rs",
         imports: &[
             "plugin", "dispatch", "intake", "fanout", "matching", "rulebook", "outbound", "api", "app", "config", "cli",
         ],
     },
+    Forbidden { place: "offload.rs", imports: &["retention"] },
+    Forbidden { place: "retention.rs", imports: &["offload"] },
     Forbidden {
         place: "store",
         imports: &["plugin", "dispatch", "intake", "fanout", "rulebook", "outbound", "api", "app", "config", "cli"],

@@ -25,6 +25,12 @@ pub(super) struct Wanted {
     pub(super) select: Option<Vec<String>>,
 }
 
+/// Whether neither inputs nor outputs are chosen; capitals do not count.
+fn is_brief(select: Option<&[String]>) -> bool {
+    let is_value = |name: &String| ["inputs", "outputs"].iter().any(|value| name.eq_ignore_ascii_case(value));
+    select.is_some_and(|names| !names.iter().any(is_value))
+}
+
 /// A JSON body with what is wrong in it.
 struct Asked<'a> {
     body: &'a Value,
@@ -107,5 +113,18 @@ impl<'a> Asked<'a> {
     /// What was read, or all that is wrong.
     fn end(self, wanted: Wanted) -> Result<Wanted, ApiError> {
         if self.problems.is_empty() { Ok(wanted) } else { Err(self.problems.into()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_brief;
+
+    #[test]
+    fn who_chooses_neither_inputs_nor_outputs_is_shown_none() {
+        let chosen = |names: &[&str]| is_brief(Some(&names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>()));
+        assert!(chosen(&[]) && chosen(&["id", "inputs_s3_urls"]));
+        assert!(!chosen(&["id", "inputs"]) && !chosen(&["OUTPUTS"]));
+        assert!(!is_brief(None), "all fields");
     }
 }

@@ -56,7 +56,8 @@ impl BlobField {
 pub struct BlobOrigin<'a> {
     /// The run.
     pub run: RunId,
-    /// When it was received; its day (UTC) is in the key, so that what is old is deleted by the day.
+    /// When it was received, or moved here later; its day (UTC) is in the key, so that what is old is deleted by the
+    /// day.
     pub received_at: Timestamp,
     /// Which part of the run.
     pub field: BlobField,

@@ -58,6 +58,9 @@ pub(super) struct ServeArgs {
     /// How long payloads, deliveries and their attempts are kept
     #[arg(long, value_name = "TIME", default_value = "30d", value_parser = parse_period)]
     keep_history: Duration,
+    /// Move inputs and outputs of runs that were modified last longer ago than this to the object store; never without
+    #[arg(long, value_name = "TIME", value_parser = parse_period)]
+    offload_after: Option<Duration>,
     /// How log lines look
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     log_format: LogFormatArg,
@@ -130,6 +133,19 @@ fn parse_period(text: &str) -> Result<Duration, String> {
     hours.map(Duration::from_hours).ok_or_else(|| format!("`{text}` is no period: use days (`14d`) or hours (`36h`)"))
 }
 
+/// What is forgotten by then would never be offloaded.
+fn check_offload(offload_after: Option<Duration>, keep_runs: Duration) -> anyhow::Result<()> {
+    let Some(age) = offload_after.filter(|age| *age >= keep_runs) else { return Ok(()) };
+    let (age, kept) = (shown(age), shown(keep_runs));
+    anyhow::bail!("--offload-after {age} has to be shorter than --keep-runs {kept}: by then the runs are gone")
+}
+
+/// A period as it is written.
+fn shown(period: Duration) -> String {
+    let hours = period.as_secs() / 3600;
+    if hours.is_multiple_of(24) { format!("{}d", hours / 24) } else { format!("{hours}h") }
+}
+
 fn parse_public_url(text: &str) -> Result<Url, String> {
     let url = Url::parse(text).map_err(|error| format!("`{text}` is no URL: {error}"))?;
     let is_plain = matches!(url.scheme(), "http" | "https") && url.query().is_none() && url.fragment().is_none();
@@ -141,6 +157,7 @@ pub(super) async fn run(arguments: ServeArgs, environment: Environment) -> anyho
         LogFormatArg::Text => LogFormat::Text,
         LogFormatArg::Json => LogFormat::Json,
     };
+    check_offload(arguments.offload_after, arguments.keep_runs)?;
     telemetry::start(format, environment.log_filter.as_deref().unwrap_or(telemetry::DEFAULT_FILTER))?;
     let tls = arguments.tls_cert.zip(arguments.tls_key).map(|(cert, key)| TlsFiles { cert, key });
     let config = ServeConfig {
@@ -156,6 +173,7 @@ pub(super) async fn run(arguments: ServeArgs, environment: Environment) -> anyho
             inline_bytes_max: arguments.max_inline * KIB,
         },
         periods: Periods { runs: arguments.keep_runs, history: arguments.keep_history },
+        offload_after: arguments.offload_after,
         secret_key: environment.secret_key,
     };
     let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
@@ -179,6 +197,17 @@ mod tests {
         assert_eq!(parse_period("36h"), Ok(Duration::from_hours(36)));
         for text in ["", "d", "0d", "0h", "14", "-1d", "1.5d", "1w", "14 d", "99999999999999999999d", "ä"] {
             assert!(parse_period(text).unwrap_err().contains(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_offloaded_is_still_kept_and_the_error_names_both() {
+        let hours = Duration::from_hours;
+        assert!(check_offload(None, hours(1)).is_ok());
+        assert!(check_offload(Some(hours(23)), hours(24)).is_ok());
+        for (age, says) in [(24, "--offload-after 1d"), (36, "--offload-after 36h")] {
+            let error = check_offload(Some(hours(age)), hours(24)).unwrap_err().to_string();
+            assert!(error.contains(says) && error.contains("--keep-runs 1d"), "{error}");
         }
     }
 }

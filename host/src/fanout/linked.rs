@@ -6,9 +6,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use bytestring::ByteString;
-use futures::stream::{self, StreamExt, TryStreamExt};
+use futures::stream::{self, StreamExt};
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout, timeout_at};
 use tracing::debug;
@@ -113,13 +113,9 @@ impl<'a> Linked<'a> {
         if !usize::try_from(content.size_bytes).is_ok_and(|bytes| share.take(bytes)) {
             return Err(FetchFailure::TooLarge.to_string());
         }
-        let bytes = content.into_stream().try_fold(BytesMut::new(), |mut bytes, chunk| async move {
-            bytes.extend_from_slice(&chunk);
-            Ok(bytes)
-        });
-        let bytes = bytes.await.map_err(|error| error.to_string())?;
+        let bytes = content.into_bytes().await.map_err(|error| error.to_string())?;
         share.keep();
-        Ok(bytes.freeze())
+        Ok(bytes)
     }
 
     async fn foreign(&self, url: &str) -> Result<Bytes, String> {

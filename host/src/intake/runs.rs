@@ -10,7 +10,6 @@ use bytes::Bytes;
 use futures::Stream;
 use tracing::error;
 
-use crate::blobs::BlobError;
 use crate::clock::after;
 use crate::ingest::otlp::{self, RejectedSpan};
 use crate::ingest::{self, Batch, IngestError, IngestLimits, RefusedPart};
@@ -21,6 +20,7 @@ use crate::limits;
 use crate::model::Timestamp;
 use crate::model::ids::{FeedbackId, RunId};
 use crate::model::run::{Attachment, FeedbackWrite, Layer, RunWrite};
+use crate::references::MoveError;
 use crate::store::StoreError;
 use crate::store::runs::{NewRun, NewRuns};
 
@@ -124,7 +124,7 @@ impl Intake {
         let moved = async { Ok((large.documents(writes).await?, large.attachments(files).await?)) };
         let timeout = self.clock.sleep_until(after(now, limits::BLOBS_TIMEOUT));
         let (writes, attachments) = tokio::select! {
-            moved = moved => moved.map_err(turned_away::<BlobError>)?,
+            moved = moved => moved.map_err(turned_away::<MoveError>)?,
             () = timeout => return Err(turned_away("the object store takes too long")),
         };
         let bytes = writes.iter().map(|write| write.document.len()).sum();

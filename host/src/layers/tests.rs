@@ -345,6 +345,25 @@ proptest! {
     }
 
     #[test]
+    fn values_put_back_for_their_references_make_the_half_again(half in object(), every in 1..4_usize) {
+        let whole = text(&half);
+        let mut values = Vec::new();
+        let key_of = |name: &str, value: &str| {
+            let key = name.len().is_multiple_of(every).then(|| values.len().to_string());
+            values.extend(key.is_some().then(|| value.to_owned()));
+            key
+        };
+        let moved = with_references(&whole, key_of).unwrap();
+        let mut again: Map<String, Value> = serde_json::from_str(moved.as_deref().unwrap_or(&whole)).unwrap();
+        for value in again.values_mut() {
+            if let Some(key) = blob(&value.to_string()) {
+                *value = serde_json::from_str(&values[key.parse::<usize>().unwrap()]).unwrap();
+            }
+        }
+        prop_assert_eq!((again, moved.is_some()), (half, !values.is_empty()));
+    }
+
+    #[test]
     fn the_first_write_is_taken_as_it_is(later in object()) {
         let later = text(&later);
         prop_assert_eq!(&add(None, later.as_bytes()).unwrap(), later.as_bytes());

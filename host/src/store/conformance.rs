@@ -3,6 +3,7 @@
 //! A factory is an async function that opens a backend on a folder; opening the folder again is a crash and a restart.
 
 mod datasets;
+mod offload;
 mod retention;
 mod runs;
 
@@ -86,6 +87,11 @@ macro_rules! conformance {
             a_change_of_an_example_leaves_what_it_does_not_name,
             of_changes_with_an_unknown_example_none_is_made,
             a_deleted_dataset_takes_its_examples_along,
+            only_what_was_modified_before_is_to_be_offloaded,
+            runs_to_offload_come_in_bounded_batches_by_their_age,
+            offloading_swaps_layers_and_nothing_else,
+            a_run_that_changed_since_it_was_read_is_not_swapped,
+            small_runs_do_not_hold_up_offloading,
             old_runs_go_with_all_that_is_about_them,
             a_batch_of_runs_is_bounded_in_rows_and_in_bytes,
             what_is_about_a_run_that_never_came_goes_by_its_age,
@@ -101,6 +107,7 @@ macro_rules! conformance {
 }
 pub(crate) use conformance;
 pub(crate) use datasets::*;
+pub(crate) use offload::*;
 pub(crate) use retention::*;
 pub(crate) use runs::*;
 

@@ -15,6 +15,7 @@ mod datasets;
 mod examples;
 mod fan_out;
 mod ingest;
+mod offload;
 mod projects;
 mod read;
 mod retention;
@@ -54,6 +55,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/sqlite/0001_spine.sql"),
     include_str!("../../migrations/sqlite/0002_runs.sql"),
     include_str!("../../migrations/sqlite/0003_datasets.sql"),
+    include_str!("../../migrations/sqlite/0004_offload.sql"),
 ];
 
 /// One host's store.

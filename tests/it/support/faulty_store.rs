@@ -19,6 +19,7 @@ use runhook::model::rule::Rule;
 use runhook::store::datasets::{
     DatasetMade, DatasetQuery, DatasetStore, ExampleChange, ExamplePage, ExampleQuery, ExamplesWritten, StoredDataset,
 };
+use runhook::store::offload::{OffloadQuery, OffloadStore, OffloadedRun, OldRun};
 use runhook::store::retention::{Pruned, RetentionStore};
 use runhook::store::runs::{
     Cursor, FeedbackQuery, Look, NewAttachment, NewRuns, Progress, RuleLogEntry, RuleLogQuery, RunQuery, RunStore,
@@ -38,6 +39,8 @@ pub(crate) struct FaultyStore {
     /// Calls about runs until the crash, before and after each one counted apart.
     steps_left: AtomicUsize,
     has_crashed: watch::Sender<bool>,
+    /// How often it was asked for runs to offload.
+    looks: watch::Sender<usize>,
 }
 
 impl FaultyStore {
@@ -49,6 +52,7 @@ impl FaultyStore {
             is_stuck: false,
             steps_left: AtomicUsize::new(usize::MAX),
             has_crashed: watch::Sender::new(false),
+            looks: watch::Sender::new(0),
         }
     }
 
@@ -60,6 +64,11 @@ impl FaultyStore {
     /// The store without the fault.
     pub(crate) fn beneath(&self) -> &dyn Store {
         &*self.store
+    }
+
+    /// How often it was asked for runs to offload so far.
+    pub(crate) fn looks(&self) -> usize {
+        *self.looks.borrow()
     }
 
     /// Waits for the crash.
@@ -246,6 +255,23 @@ impl DatasetStore for FaultyStore {
     }
     async fn delete_example(&self, id: ExampleId, now: Timestamp) -> Result<bool> {
         self.store.delete_example(id, now).await
+    }
+}
+
+#[async_trait]
+impl OffloadStore for FaultyStore {
+    async fn runs_to_offload(&self, query: OffloadQuery) -> Result<Vec<OldRun>> {
+        self.looks.send_modify(|looks| *looks += 1);
+        self.step().await;
+        let runs = self.store.runs_to_offload(query).await;
+        self.step().await;
+        runs
+    }
+    async fn offload(&self, runs: Vec<OffloadedRun>) -> Result<Vec<bool>> {
+        self.step().await;
+        let swapped = self.store.offload(runs).await;
+        self.step().await;
+        swapped
     }
 }
 

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::api::answer::ApiError;
-use crate::api::run_search::{Asked, Wanted};
+use crate::api::run_search::{Asked, Wanted, is_brief};
 use crate::limits;
 use crate::model::ids::ProjectId;
 use crate::reading::RunSearch;
@@ -25,6 +25,7 @@ pub(in crate::api) fn wanted(body: &Value) -> Result<Wanted, ApiError> {
         after: asked.place(),
         ..RunQuery::default()
     };
+    let select = asked.texts("select");
     let search = RunSearch {
         query,
         selection: asked.selection(),
@@ -32,8 +33,8 @@ pub(in crate::api) fn wanted(body: &Value) -> Result<Wanted, ApiError> {
         run_type: asked.text("run_type").map(str::to_lowercase),
         has_error: asked.boolean("error"),
         reference_examples: asked.ids("reference_example"),
+        is_brief: is_brief(select.as_deref()),
         limit: asked.number("limit", limits::RUNS_PER_PAGE_MAX).unwrap_or(100),
     };
-    let select = asked.texts("select");
     asked.end(Wanted { search, select })
 }

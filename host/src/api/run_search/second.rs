@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::api::answer::ApiError;
-use crate::api::run_search::{Asked, Wanted};
+use crate::api::run_search::{Asked, Wanted, is_brief};
 use crate::limits;
 use crate::reading::RunSearch;
 use crate::store::runs::RunQuery;
@@ -21,6 +21,8 @@ pub(in crate::api) fn wanted(body: &Value) -> Result<Wanted, ApiError> {
         after: asked.place(),
         ..RunQuery::default()
     };
+    // Without a choice there is the id alone.
+    let select = Some(asked.texts("selects").unwrap_or_default());
     let search = RunSearch {
         query,
         selection: asked.selection(),
@@ -28,9 +30,8 @@ pub(in crate::api) fn wanted(body: &Value) -> Result<Wanted, ApiError> {
         run_type: asked.text("run_type").map(str::to_lowercase),
         has_error: asked.boolean("has_error"),
         reference_examples: asked.ids("reference_examples"),
+        is_brief: is_brief(select.as_deref()),
         limit: asked.number("page_size", limits::RUNS_PER_PAGE_MAX).unwrap_or(100),
     };
-    // Without a choice there is the id alone.
-    let select = Some(asked.texts("selects").unwrap_or_default());
     asked.end(Wanted { search, select })
 }

@@ -23,7 +23,7 @@ use crate::store::{Accepted, RuleChanges};
 const LIMIT: usize = 500;
 
 impl Scene {
-    fn pass_hours(&mut self, hours: u64) {
+    pub(super) fn pass_hours(&mut self, hours: u64) {
         self.now = self.in_seconds(hours * 3600);
     }
 

@@ -14,6 +14,7 @@ use crate::model::run::{FeedbackWrite, Layer};
 use crate::store::runs::{NewRun, NewRuns};
 use crate::store::sqlite::Failure;
 use crate::store::sqlite::columns::micros;
+use crate::store::sqlite::offload::has_nothing_to_move;
 use crate::store::sqlite::projects;
 use crate::store::sqlite::writer::Group;
 
@@ -125,8 +126,9 @@ fn insert(
     };
     let mut insert = group.connection.prepare_cached(
         "INSERT INTO runs
-             (id, project, trace, is_root, is_complete, start_time, received_at, modified_at, changed, post, patch)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?7, ?8, ?9, ?10)",
+             (id, project, trace, is_root, is_complete, start_time, received_at, modified_at, changed, post, patch,
+              is_offloaded)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?7, ?8, ?9, ?10, ?11)",
     )?;
     insert.execute(params![
         run.write.id,
@@ -139,6 +141,7 @@ fn insert(
         place,
         post,
         patch,
+        has_nothing_to_move([post, patch]),
     ])?;
     Ok(())
 }
@@ -155,7 +158,7 @@ fn update(
     let project = project(group, &head, stored.post.is_some(), projects, now)?;
     let mut update = group.connection.prepare_cached(
         "UPDATE runs SET project = ?2, trace = ?3, is_root = ?4, is_complete = ?5, start_time = ?6, modified_at = ?7,
-             changed = ?8, post = ?9, patch = ?10
+             changed = ?8, post = ?9, patch = ?10, is_offloaded = ?11
          WHERE number = ?1",
     )?;
     update.execute(params![
@@ -169,6 +172,7 @@ fn update(
         place,
         stored.post.as_deref(),
         stored.patch.as_deref(),
+        has_nothing_to_move([stored.post.as_deref(), stored.patch.as_deref()]),
     ])?;
     Ok(())
 }
