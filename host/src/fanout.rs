@@ -15,6 +15,7 @@ use futures::future::join_all;
 use tokio::sync::{Semaphore, mpsc};
 use tracing::{error, warn};
 
+use crate::aside::aside_if_large;
 use crate::blobs::{BlobError, Blobs};
 use crate::clock::{Clock, after};
 use crate::dispatch::{Dispatch, Slot};
@@ -32,9 +33,6 @@ use crate::rulebook::RuleBook;
 use crate::sampling;
 use crate::shutdown::Shutdown;
 use crate::store::{ClaimNow, Store, StoreError};
-
-/// Payloads up to this size are sampled where they are; larger ones would hold up the other tasks.
-const SAMPLED_IN_PLACE_BYTES_MAX: usize = 256 * 1024;
 
 /// Why a delivery is held whose chain was run as often as it may be; no chain comes to that but by a fault of ours.
 const NEVER_ENOUGH: &str = "the chain asked more than twice per plugin for fields of runs that lie elsewhere";
@@ -348,11 +346,7 @@ async fn draw(rule: &Rule, document: &Bytes) -> Drawn {
         return Drawn::Runs(document.clone());
     }
     let (id, rate, document) = (rule.id, rule.sampling_rate, document.clone());
-    if document.len() <= SAMPLED_IN_PLACE_BYTES_MAX {
-        return sampled(id, rate, document);
-    }
-    let sampled = tokio::task::spawn_blocking(move || sampled(id, rate, document)).await;
-    sampled.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
+    aside_if_large(document.len(), move || sampled(id, rate, document)).await
 }
 
 fn sampled(rule: RuleId, rate: f64, document: Bytes) -> Drawn {

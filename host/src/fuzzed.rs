@@ -3,6 +3,7 @@
 
 #![allow(dead_code, unused_imports, unreachable_pub, rustdoc::broken_intra_doc_links, reason = "a part of the host")]
 
+pub mod aside;
 pub mod document;
 pub mod filter;
 pub mod ingest;

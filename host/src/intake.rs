@@ -17,6 +17,7 @@ use tracing::error;
 pub use decode::{BodyError, BodyLimits, Decompressed, Encoding, Memory, UnknownEncoding};
 pub use runs::{Content, Ingested};
 
+use crate::aside::aside_if_large;
 use crate::blobs::Blobs;
 use crate::clock::{Clock, after};
 use crate::document::{self, DocumentError};
@@ -30,9 +31,6 @@ use crate::model::payload::PendingPayload;
 use crate::model::secret::Secret;
 use crate::rulebook::RuleBook;
 use crate::store::{Accepted, NewPayload, Store, StoreError};
-
-/// Payloads up to this size are checked where they arrive; larger ones would hold up the other requests.
-const CHECKED_IN_PLACE_BYTES_MAX: usize = 256 * 1024;
 
 /// The head of a relayed request.
 #[derive(Debug)]
@@ -199,13 +197,5 @@ impl Intake {
 
 async fn check_document(bytes: &Bytes) -> Result<(), Refusal> {
     let bytes = bytes.clone();
-    Ok(in_its_place(bytes.len(), move || document::check(&bytes)).await?)
-}
-
-/// Works where it is, or, where there is much to do, where it holds up no other request.
-async fn in_its_place<T: Send + 'static>(bytes: usize, work: impl FnOnce() -> T + Send + 'static) -> T {
-    if bytes <= CHECKED_IN_PLACE_BYTES_MAX {
-        return work();
-    }
-    tokio::task::spawn_blocking(work).await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
+    Ok(aside_if_large(bytes.len(), move || document::check(&bytes)).await?)
 }

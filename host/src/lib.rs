@@ -9,6 +9,7 @@
 //! Three paths, each ending in exactly one transaction of the [`store`]: ACCEPT, FAN OUT, DELIVER. The modules stand
 //! in the order of the pipeline, with what they all use first.
 
+pub mod aside;
 pub mod clock;
 pub mod limits;
 pub mod model;

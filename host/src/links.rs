@@ -6,6 +6,7 @@
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
+use crate::aside::aside;
 use crate::blobs::{BlobError, BlobKey, Blobs};
 use crate::clock::Clock;
 use crate::document::Document;
@@ -70,10 +71,8 @@ pub async fn renewed(payload: &Bytes, blobs: &Blobs, clock: &dyn Clock) -> Resul
         return Ok(payload.clone());
     }
     let source = payload.clone();
-    let parsed = tokio::task::spawn_blocking(|| Document::parse(source)).await;
-    let parsed = parsed.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
     // What cannot be read goes on as it is: who runs its chain says so.
-    let Ok(mut document) = parsed else { return Ok(payload.clone()) };
+    let Ok(mut document) = aside(|| Document::parse(source)).await else { return Ok(payload.clone()) };
     renew(&mut document, blobs, clock).await?;
     Ok(document.to_bytes())
 }

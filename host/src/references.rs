@@ -5,6 +5,7 @@
 
 use bytes::Bytes;
 
+use crate::aside::aside_if_large;
 use crate::blobs::{BlobError, BlobField, BlobKey, BlobOrigin, Blobs};
 use crate::layers::{self, LayerError};
 use crate::model::Timestamp;
@@ -40,22 +41,34 @@ impl Mover<'_> {
         &self,
         run: RunId,
         half: &Bytes,
-        moves: impl Fn(&str) -> bool,
+        moves: impl Fn(&str) -> bool + Send + 'static,
     ) -> Result<Option<Bytes>, MoveError> {
-        let text = std::str::from_utf8(half).map_err(|_| LayerError::Utf8)?;
-        let mut values = Vec::new();
-        let moved = layers::with_references(text, |name, value| {
-            let field = field(name).filter(|_| moves(value))?;
-            let origin = BlobOrigin { run, received_at: self.now, field, media_type: "application/json" };
-            let key = BlobKey::of(&origin, value.as_bytes());
-            values.push((key.clone(), half.slice_ref(value.as_bytes())));
-            Some(key.to_string())
-        })?;
-        for (key, value) in values {
+        let (half, now) = (half.clone(), self.now);
+        let split = aside_if_large(half.len(), move || split(run, &half, now, moves)).await?;
+        for (key, value) in split.values {
             self.blobs.put(&key, value).await?;
         }
-        Ok(moved.map(Bytes::from))
+        Ok(split.half.map(Bytes::from))
     }
+}
+
+/// A half, with what has to be durable before it is stored.
+struct Split {
+    half: Option<String>,
+    values: Vec<(BlobKey, Bytes)>,
+}
+
+fn split(run: RunId, half: &Bytes, now: Timestamp, moves: impl Fn(&str) -> bool) -> Result<Split, LayerError> {
+    let text = std::str::from_utf8(half).map_err(|_| LayerError::Utf8)?;
+    let mut values = Vec::new();
+    let moved = layers::with_references(text, |name, value| {
+        let field = field(name).filter(|_| moves(value))?;
+        let origin = BlobOrigin { run, received_at: now, field, media_type: "application/json" };
+        let key = BlobKey::of(&origin, value.as_bytes());
+        values.push((key.clone(), half.slice_ref(value.as_bytes())));
+        Some(key.to_string())
+    })?;
+    Ok(Split { half: moved, values })
 }
 
 fn field(name: &str) -> Option<BlobField> {

@@ -14,6 +14,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tracing::debug;
 use url::Url;
 
+use crate::aside::aside;
 use crate::blobs::{BlobKey, Blobs};
 use crate::document::{FieldLink, linked_value};
 use crate::limits;
@@ -96,9 +97,7 @@ impl<'a> Linked<'a> {
             Some(key) => timeout(limits::FETCH_TIMEOUT, self.blob(&key)).await.unwrap_or(Err(too_slow())),
             None => self.foreign(&link.url).await,
         }?;
-        let checked = tokio::task::spawn_blocking(move || linked_value(bytes)).await;
-        let checked = checked.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
-        checked.map_err(|error| format!("what lies there is {error}"))
+        aside(move || linked_value(bytes)).await.map_err(|error| format!("what lies there is {error}"))
     }
 
     /// A key is believed where nobody but us can have written it.

@@ -12,10 +12,8 @@ use super::parameters::{main_value, parameter};
 use super::part::{self, Part};
 use super::splitter::{Piece, Splitter};
 use super::{Batch, IngestError, IngestLimits};
+use crate::aside::aside_if_large;
 use crate::intake::BodyError;
-
-/// Parts up to this size are decoded where they arrive; larger ones would hold up the other requests.
-const DECODED_IN_PLACE_BYTES_MAX: usize = 256 * 1024;
 
 /// Longest boundary (RFC 2046, section 5.1.1).
 const BOUNDARY_BYTES_MAX: usize = 70;
@@ -60,10 +58,8 @@ where
 
 async fn read(piece: Piece, number: usize, limits: IngestLimits) -> Part {
     match piece {
-        Piece::Whole(bytes) if bytes.len() > DECODED_IN_PLACE_BYTES_MAX => {
-            let decoding = move || part::read(Piece::Whole(bytes), number, &limits);
-            let decoded = tokio::task::spawn_blocking(decoding).await;
-            decoded.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
+        Piece::Whole(bytes) => {
+            aside_if_large(bytes.len(), move || part::read(Piece::Whole(bytes), number, &limits)).await
         }
         piece => part::read(piece, number, &limits),
     }

@@ -4,6 +4,7 @@
 
 use futures::{StreamExt, TryStreamExt, stream};
 
+use crate::aside::aside_if_large;
 use crate::blobs::{BlobError, BlobField, BlobKey, BlobOrigin, Blobs};
 use crate::layers;
 use crate::model::Timestamp;
@@ -37,7 +38,8 @@ impl Large<'_> {
         }
         let mover = Mover { blobs: self.blobs, now: self.now };
         // What looks like a reference was written by a client, and must not be taken for one.
-        let moves = |value: &str| value.len() > self.inline_bytes_max || layers::blob(value).is_some();
+        let inline_bytes_max = self.inline_bytes_max;
+        let moves = move |value: &str| value.len() > inline_bytes_max || layers::blob(value).is_some();
         let moved = mover.half(write.id, &write.document, moves).await?;
         let document = moved.unwrap_or(write.document);
         Ok(RunWrite { document, ..write })
@@ -49,10 +51,15 @@ impl Large<'_> {
     }
 
     async fn attachment(&self, file: Attachment) -> Result<NewAttachment, BlobError> {
-        let (run, received_at) = (file.run, self.now);
-        let origin = BlobOrigin { run, received_at, field: BlobField::Attachment, media_type: &file.media_type };
-        let key = BlobKey::of(&origin, &file.bytes);
+        let received_at = self.now;
+        let (key, file) = aside_if_large(file.bytes.len(), move || (key(&file, received_at), file)).await;
         self.blobs.put(&key, file.bytes).await?;
-        Ok(NewAttachment { run, name: file.name, blob: key.as_str().to_owned(), media_type: file.media_type })
+        Ok(NewAttachment { run: file.run, name: file.name, blob: key.to_string(), media_type: file.media_type })
     }
+}
+
+/// Reads all of the file.
+fn key(file: &Attachment, received_at: Timestamp) -> BlobKey {
+    let Attachment { run, media_type, bytes, .. } = file;
+    BlobKey::of(&BlobOrigin { run: *run, received_at, field: BlobField::Attachment, media_type }, bytes)
 }

@@ -10,11 +10,12 @@ use bytes::Bytes;
 use futures::Stream;
 use tracing::error;
 
+use crate::aside::aside_if_large;
 use crate::clock::after;
 use crate::ingest::otlp::{self, RejectedSpan};
 use crate::ingest::{self, Batch, IngestError, IngestLimits, RefusedPart};
 use crate::intake::large::Large;
-use crate::intake::{BodyError, BodyLimits, Decompressed, Encoding, Intake, Refusal, decode, in_its_place};
+use crate::intake::{BodyError, BodyLimits, Decompressed, Encoding, Intake, Refusal, decode};
 use crate::layers::{self, LayerError};
 use crate::limits;
 use crate::model::Timestamp;
@@ -95,7 +96,7 @@ impl Intake {
     {
         let body = self.in_time(async { Ok(decode::read(body, encoding, SIZES, &self.memory).await?) }).await?;
         let bytes = body.bytes.clone();
-        let spans = in_its_place(bytes.len(), move || otlp::traces(format, &bytes, project.as_deref())).await?;
+        let spans = aside_if_large(bytes.len(), move || otlp::traces(format, &bytes, project.as_deref())).await?;
         let left = self.make_runs_durable(spans.runs, Vec::new(), Vec::new()).await?;
         let too_large = left.into_iter().map(too_large);
         let rejected = too_large.map(|part| RejectedSpan { span: part.name, reason: part.reason });
@@ -129,7 +130,7 @@ impl Intake {
         };
         let bytes = writes.iter().map(|write| write.document.len()).sum();
         let runs =
-            in_its_place(bytes, move || merged(writes)?.into_iter().map(with_head).collect::<Result<Vec<_>, _>>());
+            aside_if_large(bytes, move || merged(writes)?.into_iter().map(with_head).collect::<Result<Vec<_>, _>>());
         let runs = runs.await.map_err(turned_away)?;
         let mut left = Vec::new();
         for piece in pieces(NewRuns { runs, feedback, attachments }) {
@@ -215,7 +216,7 @@ async fn read(content: Content, body: &mut Decompressed<'_>) -> Result<Batch, Re
         Content::Run(layer, id) => ingest::single(layer, id, document),
         Content::Feedback => ingest::feedback(document).map(|it| Batch { feedback: vec![it], ..Batch::default() }),
     };
-    Ok(in_its_place(bytes, decode).await?)
+    Ok(aside_if_large(bytes, decode).await?)
 }
 
 /// What the store keeps in columns. A document that came through the decoder is a JSON object.
