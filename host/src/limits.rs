@@ -199,11 +199,19 @@ pub const GATHERED_BYTES_MAX: usize = 48 * 1024 * 1024;
 /// Looks at once over all rules: each reads at most the bytes above, but for a tree that has to be asked as a whole.
 pub const LOOKS_MAX: usize = 8;
 
+/// Projects of which it is known in memory when they were committed to last. Beyond it all are forgotten, and every rule
+/// looks once more.
+pub const GENERATIONS_MAX: usize = 100_000;
+
 /// Changes without a match after which a rule writes down how far it has looked: what a crash repeats at most.
 pub const LOOKED_AT_STEP: i64 = 10_000;
 
 /// Traces that a rule remembers to have looked at in one window.
 pub const EXPANDED_TRACES_MAX: usize = 100_000;
+
+/// Traces of which a rule with a tree filter remembers between windows whether they passed, some 100 bytes each. Beyond it
+/// all are forgotten, and the next change of each asks its tree as a whole.
+pub const TRACES_REMEMBERED_MAX: usize = 10_000;
 
 /// How long a claim lasts: longer than an attempt can take (5 s to connect, 5 s for the head, 5 s for the body).
 pub const LEASE: Duration = Duration::from_secs(30);

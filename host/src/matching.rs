@@ -4,10 +4,12 @@
 //! Every rule has a task and a cursor of its own, so that no rule waits for another one. The cursor follows the order
 //! of commits, never time; a window is a span of time only for who reads the payload. A window ends in one transaction
 //! for each of its payloads, which also marks the runs in it: a crash repeats the look, and what is marked is passed
-//! over. Takes no input: it is ticked, and nudged where somebody does not want to wait for the window to end.
+//! over. Takes no input: it is ticked, and nudged where somebody does not want to wait for the window to end. A window
+//! of a project to which nothing was committed costs no read.
 
 mod candidates;
 mod criteria;
+mod traces;
 mod window;
 
 use std::collections::HashMap;
@@ -23,7 +25,10 @@ use url::Url;
 use crate::blobs::{BlobError, Blobs};
 use crate::clock::{Clock, after};
 use crate::limits;
-use crate::matching::criteria::Criteria;
+use crate::matching::criteria::{Criteria, Version};
+use crate::matching::traces::Traces;
+use crate::matching::window::Worked;
+use crate::model::Timestamp;
 use crate::model::ids::{RuleId, WorkspaceId};
 use crate::model::payload::PendingPayload;
 use crate::model::rule::Rule;
@@ -177,23 +182,51 @@ impl Drop for Watch {
     }
 }
 
+/// The window that is open, as the rule's task knows it. What is lost of it costs a look, never a run.
+struct Open {
+    /// Windows without runs are not stored: what is stored may begin earlier.
+    cursor: Cursor,
+    /// The project's generation before the last look, where nothing was left to look at and the stored cursor is this
+    /// one: as long as it stays the same, there is nothing to look at.
+    generation: Option<u64>,
+    /// What is known of traces whose changes were all looked at in their order, up to this cursor.
+    traces: Traces,
+}
+
+impl Open {
+    fn unsure(cursor: Cursor) -> Self {
+        Self { cursor, generation: None, traces: Traces::default() }
+    }
+
+    fn is_quiet(&self, generation: Option<u64>) -> bool {
+        self.generation.is_some() && self.generation == generation
+    }
+}
+
 /// One rule's life: window after window, until it is gone.
 async fn watch(stage: Arc<Stage>, id: RuleId, nudge: Arc<Notify>, shutdown: Shutdown) {
     let watch = Watch { stage: stage.clone(), rule: id };
-    let mut criteria: Option<Criteria> = None;
-    // Empty windows are not stored: what is stored may lie behind.
-    let mut open: Option<Cursor> = None;
+    let mut version: Option<Version> = None;
+    let mut open: Option<Open> = None;
     while let Some(rule) = stage.rule(id).filter(|_| !shutdown.is_requested()) {
-        if criteria.as_ref().is_none_or(|criteria| !criteria.are_of(&rule)) {
-            criteria = Criteria::of(&rule, stage.parts.pace);
+        let current = match version.take().filter(|version| version.is_of(&rule)) {
+            Some(current) => current,
+            None => {
+                // The stored cursor may be another one by now.
+                open = open.map(|open| Open::unsure(open.cursor));
+                Version::of(rule, stage.parts.pace)
+            }
+        };
+        // A rule that is not understood rests until it is changed.
+        if let Some(criteria) = &current.criteria {
+            match stage.pass(id, criteria, open.take(), &shutdown).await {
+                Ok(Some(next)) => open = Some(next),
+                Ok(None) => break,
+                Err(error) => warn!(rule = %id, %error, "cannot look at runs; trying again"),
+            }
         }
-        let Some(criteria) = &criteria else { break };
-        match stage.pass(id, criteria, open.take(), &shutdown).await {
-            Ok(Some(cursor)) => open = Some(cursor),
-            Ok(None) => break,
-            Err(error) => warn!(rule = %id, %error, "cannot look at runs; trying again"),
-        }
-        let wait = stage.parts.clock.sleep_until(stage.next_look(criteria, open.as_ref()));
+        let wait = stage.parts.clock.sleep_until(stage.next_look(&current, open.as_ref()));
+        version = Some(current);
         tokio::select! {
             () = wait => {}
             () = nudge.notified() => {}
@@ -209,28 +242,44 @@ impl Stage {
         &self,
         rule: RuleId,
         criteria: &Criteria,
-        open: Option<Cursor>,
+        open: Option<Open>,
         shutdown: &Shutdown,
-    ) -> Result<Option<Cursor>, StepError> {
+    ) -> Result<Option<Open>, StepError> {
+        // Asked before anything is read: what is committed from here on makes the next window look.
+        let generation = self.parts.store.generation(criteria.project);
+        let open = match open {
+            Some(mut open) if open.is_quiet(generation) => {
+                open.cursor.window_start = window::end(open.cursor.window_start, self.parts.clock.now());
+                return Ok(Some(open));
+            }
+            open => open,
+        };
         let turn = self.turns.acquire().await;
         let stored = self.parts.store.cursor(rule).await?;
         drop(turn);
         let Some(stored) = stored else { return Ok(None) };
         // The store knows of a change before the rules that are shown here do: the next pass will fit.
         if stored.project != criteria.project {
-            return Ok(Some(stored));
+            return Ok(Some(Open::unsure(stored)));
         }
-        let start = open.map_or(stored.window_start, |open| open.window_start.max(stored.window_start));
+        let start = open.as_ref().map_or(stored.window_start, |open| open.cursor.window_start.max(stored.window_start));
         let is_closing = stored.closing.is_some();
+        // Where the cursor was moved by another hand, changes between are unseen.
+        let traces =
+            open.filter(|open| !is_closing && open.cursor.looked_at == stored.looked_at).map(|open| open.traces);
         let cursor = if is_closing { stored } else { Cursor { window_start: start, ..stored } };
-        window::work_off(self, criteria, cursor, shutdown).await.map(Some)
+        let worked = window::work_off(self, criteria, cursor, traces.unwrap_or_default(), shutdown).await?;
+        Ok(Some(match worked {
+            Worked::All { cursor, traces } => Open { cursor, generation, traces },
+            Worked::Some(cursor) => Open::unsure(cursor),
+        }))
     }
 
     /// The end of the open window. Counted from now where the clock was set back, so that no rule sleeps for hours.
-    fn next_look(&self, criteria: &Criteria, open: Option<&Cursor>) -> crate::model::Timestamp {
+    fn next_look(&self, version: &Version, open: Option<&Open>) -> Timestamp {
         let now = self.parts.clock.now();
-        let Some(open) = open else { return after(now, limits::TICK) };
+        let (Some(criteria), Some(open)) = (&version.criteria, open) else { return after(now, limits::TICK) };
         let length = Duration::from_secs(criteria.window_seconds.into());
-        after(open.window_start.min(now), length)
+        after(open.cursor.window_start.min(now), length)
     }
 }

@@ -21,18 +21,19 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    fn of(rules: Vec<Rule>) -> Self {
-        let by_name: Vec<_> = rules.into_iter().map(Arc::new).collect();
+    fn of(by_name: Vec<Arc<Rule>>) -> Self {
         let by_id = by_name.iter().map(|rule| (rule.id, rule.clone())).collect();
         Self { by_id, by_name }
     }
 
-    /// The rules after a change, as a later start would load them.
+    /// The rules after a change, as a later start would load them. What is not changed stays the same allocation: who
+    /// works with a rule sees by that whether it is still of this version.
     fn changed(&self, changes: &RuleChanges) -> Self {
         let is_kept =
             |rule: &&Arc<Rule>| !changes.delete.contains(&rule.id) && changes.put.iter().all(|put| put.id != rule.id);
-        let kept = self.by_name.iter().filter(is_kept).map(|rule| Rule::clone(rule));
-        let mut rules: Vec<Rule> = kept.chain(changes.put.iter().cloned()).collect();
+        let kept = self.by_name.iter().filter(is_kept).cloned();
+        let put = changes.put.iter().cloned().map(Arc::new);
+        let mut rules: Vec<_> = kept.chain(put).collect();
         rules.sort_by(|a, b| a.display_name.cmp(&b.display_name));
         Self::of(rules)
     }
@@ -73,7 +74,7 @@ impl RuleBook {
     /// # Errors
     /// The store's.
     pub async fn load(store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> store::Result<Self> {
-        let rules = store.rules().await?;
+        let rules = store.rules().await?.into_iter().map(Arc::new).collect();
         Ok(Self { store, clock, snapshot: ArcSwap::from_pointee(Snapshot::of(rules)), changing: Arc::default() })
     }
 

@@ -8,11 +8,12 @@ use std::sync::Arc;
 
 use tracing::error;
 
+use crate::aside::aside;
 use crate::filter::{Facts, Filter, FilterError};
 use crate::model::ids::RunId;
 use crate::model::run::{Feedback, Run};
 use crate::said::Said;
-use crate::store::runs::{NewAttachment, StoredRun, Tree};
+use crate::store::runs::{NewAttachment, RunQuery, StoredRun, Tree};
 use crate::store::{Store, StoreError};
 
 /// The three filters; cheap to clone.
@@ -92,7 +93,7 @@ impl Selection {
             };
             rows.into_iter().filter_map(found).collect::<Vec<_>>()
         };
-        let mut found = blocking(pick).await;
+        let mut found = aside(pick).await;
         if !needs_feedback {
             let mut said = Said::about(store, found.iter().map(|found| found.run.id)).await?;
             found.iter_mut().for_each(|found| found.feedback = said.take(found.run.id));
@@ -101,29 +102,53 @@ impl Selection {
         Ok(found)
     }
 
-    /// Whether some run of the trace passes the third filter, complete or not. A trace is looked at within one project.
+    /// A run of the trace that passes the third filter, complete or not; the first one where all pass. A trace is looked
+    /// at within one project.
     ///
     /// # Errors
     /// The store's.
-    pub async fn tree_passes(&self, store: &dyn Store, tree: Tree) -> Result<bool, StoreError> {
-        if !self.asks_tree() {
-            return Ok(true);
-        }
+    pub async fn witness(&self, store: &dyn Store, tree: Tree) -> Result<Option<RunId>, StoreError> {
         let mut after = 0;
         loop {
             let rows = store.tree(tree, after).await?;
-            let Some(last) = rows.last() else { return Ok(false) };
+            let Some(last) = rows.last() else { return Ok(None) };
             after = last.number;
-            let said = said(store, needs_feedback(self.0.tree.as_ref()), rows.iter().map(|row| row.id)).await?;
-            let filters = self.0.clone();
-            let passes = move || {
-                let passes = |run: Run| passes(filters.tree.as_ref(), &run, said.of(run.id));
-                rows.iter().filter_map(run).any(passes)
-            };
-            if blocking(passes).await {
-                return Ok(true);
+            let witness = self.first_witness(store, &rows).await?;
+            if witness.is_some() {
+                return Ok(witness);
             }
         }
+    }
+
+    /// Whether that run is still in the trace and passes the third filter.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn is_witness(&self, store: &dyn Store, tree: Tree, run: RunId) -> Result<bool, StoreError> {
+        let Tree { trace, project } = tree;
+        let query =
+            RunQuery { projects: vec![project], ids: vec![run], trace: Some(trace), limit: 1, ..RunQuery::default() };
+        let rows = store.runs(query).await?;
+        Ok(self.first_witness(store, &rows).await?.is_some())
+    }
+
+    /// The first of the runs that passes the third filter.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn first_witness(
+        &self,
+        store: &dyn Store,
+        rows: impl IntoIterator<Item = &StoredRun>,
+    ) -> Result<Option<RunId>, StoreError> {
+        let rows: Vec<_> = rows.into_iter().cloned().collect();
+        let said = said(store, needs_feedback(self.0.tree.as_ref()), rows.iter().map(|row| row.id)).await?;
+        let filters = self.0.clone();
+        let find = move || {
+            let passes = |run: &Run| passes(filters.tree.as_ref(), run, said.of(run.id));
+            rows.iter().filter_map(run).find(passes).map(|run| run.id)
+        };
+        Ok(aside(find).await)
     }
 
     /// The root runs of the rows' traces with what is said about them, where the second filter asks for them.
@@ -145,7 +170,7 @@ impl Selection {
                 };
                 rows.iter().filter(passes).filter_map(Tree::of).collect::<Vec<_>>()
             };
-            passing.extend(blocking(evaluate).await);
+            passing.extend(aside(evaluate).await);
         }
         Ok(passing)
     }
@@ -184,8 +209,4 @@ async fn said(store: &dyn Store, matters: bool, runs: impl Iterator<Item = RunId
 /// What is stored was checked at the door.
 fn run(row: &StoredRun) -> Option<Run> {
     row.to_run().inspect_err(|error| error!(run = %row.id, %error, "a stored run cannot be read")).ok()
-}
-
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    tokio::task::spawn_blocking(work).await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
 }

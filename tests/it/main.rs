@@ -8,6 +8,7 @@ mod dispatching;
 mod fanning_out;
 mod guests;
 mod host_process;
+mod idle_rules;
 mod kill;
 mod langsmith_profile;
 mod large_fields;

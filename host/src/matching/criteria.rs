@@ -10,7 +10,26 @@ use crate::model::rule::Rule;
 use crate::sampling;
 use crate::selection::Selection;
 
-/// One version of a rule that looks for runs.
+/// One version of a rule that looks for runs, taken up once.
+pub(super) struct Version {
+    rule: Arc<Rule>,
+    /// None where a stored filter is not understood by this version of the program.
+    pub(super) criteria: Option<Criteria>,
+}
+
+impl Version {
+    /// Says so where a filter is not understood; once, since a version is taken up once.
+    pub(super) fn of(rule: Arc<Rule>, pace: Pace) -> Self {
+        Self { criteria: Criteria::of(&rule, pace), rule }
+    }
+
+    /// Whether the rule was not changed since.
+    pub(super) fn is_of(&self, rule: &Arc<Rule>) -> bool {
+        Arc::ptr_eq(&self.rule, rule)
+    }
+}
+
+/// What it asks.
 pub(super) struct Criteria {
     rule: Arc<Rule>,
     /// Where it looks.
@@ -26,8 +45,7 @@ pub(super) struct Criteria {
 }
 
 impl Criteria {
-    /// None where the rule does not look for runs, or a stored filter is not understood by this version.
-    pub(super) fn of(rule: &Arc<Rule>, pace: Pace) -> Option<Self> {
+    fn of(rule: &Arc<Rule>, pace: Pace) -> Option<Self> {
         let source = rule.source.as_ref()?;
         let (run, root, tree) = (&source.filter, &source.trace_filter, &source.tree_filter);
         let selection = Selection::parse(run.as_deref(), root.as_deref(), tree.as_deref())
@@ -41,11 +59,6 @@ impl Criteria {
             window_seconds: source.window_seconds,
             has_extended_stats: source.include_extended_stats,
         })
-    }
-
-    /// Whether they are of this version of the rule.
-    pub(super) fn are_of(&self, rule: &Arc<Rule>) -> bool {
-        Arc::ptr_eq(&self.rule, rule)
     }
 
     /// Whether sampling leaves the run.

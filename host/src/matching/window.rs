@@ -9,10 +9,12 @@ use std::sync::atomic::Ordering;
 
 use jiff::ToSpan;
 
+use crate::aside::aside;
 use crate::limits;
 use crate::links::Links;
-use crate::matching::candidates::{Candidates, Expanded};
+use crate::matching::candidates::{Candidates, Memory};
 use crate::matching::criteria::Criteria;
+use crate::matching::traces::Traces;
 use crate::matching::{Stage, StepError};
 use crate::model::Timestamp;
 use crate::model::ids::PayloadId;
@@ -22,20 +24,34 @@ use crate::selection::Found;
 use crate::shutdown::Shutdown;
 use crate::store::runs::{BuiltPayload, Closing, Cursor, Look, LookAt, Progress};
 
-/// Works off the window that ends now, or the one that a crash or a stop left half done. The cursor as it is after.
+/// What became of a window, with the cursor as it is stored after; the start of its window may be ahead where nothing was
+/// there to look at.
+pub(super) enum Worked {
+    /// All was looked at that was there when the work began.
+    All { cursor: Cursor, traces: Traces },
+    /// There may be more.
+    Some(Cursor),
+}
+
+/// Works off the window that ends now, or the one that a crash or a stop left half done.
 pub(super) async fn work_off(
     stage: &Stage,
     criteria: &Criteria,
     found: Cursor,
+    traces: Traces,
     shutdown: &Shutdown,
-) -> Result<Cursor, StepError> {
+) -> Result<Worked, StepError> {
+    // Behind the head of one that was left half done there may be more.
+    let is_fresh = found.closing.is_none();
     let closing = match found.closing {
         Some(closing) => closing,
         None => {
+            let turn = stage.turns.acquire().await;
             let head = stage.parts.store.head(found.project).await?;
-            let end = end_of_window(found.window_start, stage.parts.clock.now());
+            drop(turn);
+            let end = end(found.window_start, stage.parts.clock.now());
             if head <= found.looked_at {
-                return Ok(Cursor { window_start: end, ..found });
+                return Ok(Worked::All { cursor: Cursor { window_start: end, ..found }, traces });
             }
             Closing { end, head, parts: 0 }
         }
@@ -43,13 +59,16 @@ pub(super) async fn work_off(
     let gathered = Gathered { stage, runs: Vec::new(), bytes: 0 };
     let mut steps =
         Steps { stage, criteria, done: found.looked_at, stored: found, closing, gathered, taken: HashSet::new() };
-    let mut expanded = Expanded::default();
-    while steps.page(&mut expanded, shutdown).await? {}
-    Ok(steps.stored)
+    let mut memory = Memory { traces, ..Memory::default() };
+    while steps.page(&mut memory, shutdown).await? {}
+    let cursor = steps.stored;
+    let is_all = is_fresh && cursor.closing.is_none() && cursor.looked_at >= closing.head;
+    Ok(if is_all { Worked::All { cursor, traces: memory.traces } } else { Worked::Some(cursor) })
 }
 
-/// A window is never empty and never ends before it starts, even where the clock was set back.
-fn end_of_window(start: Timestamp, now: Timestamp) -> Timestamp {
+/// The end of a window that ends now: it is never empty and never ends before it starts, even where the clock was set
+/// back.
+pub(super) fn end(start: Timestamp, now: Timestamp) -> Timestamp {
     now.max(start.checked_add(1.microsecond()).unwrap_or(Timestamp::MAX))
 }
 
@@ -103,7 +122,7 @@ struct Steps<'a> {
 impl Steps<'_> {
     /// Looks at one page of changes; false when the window is worked off, the cursor is no longer ours, or the host is
     /// to stop: what is not stored then is looked at again.
-    async fn page(&mut self, expanded: &mut Expanded, shutdown: &Shutdown) -> Result<bool, StepError> {
+    async fn page(&mut self, memory: &mut Memory, shutdown: &Shutdown) -> Result<bool, StepError> {
         let look = Look {
             rule: self.stored.rule,
             at: LookAt::Changes { after: self.done, until: self.closing.head },
@@ -118,8 +137,8 @@ impl Steps<'_> {
             return Ok(false);
         };
         self.taken = self.gathered.runs.iter().map(|found| found.number).collect();
-        let mut candidates = Candidates::of(self.criteria, rows, expanded);
-        while let Some(found) = self.next(&mut candidates).await? {
+        let mut candidates = Candidates::of(self.criteria, rows);
+        while let Some(found) = self.next(&mut candidates, memory).await? {
             if shutdown.is_requested() {
                 return Ok(false);
             }
@@ -138,9 +157,9 @@ impl Steps<'_> {
     }
 
     /// A piece of work; rules take turns at them, so that none holds up the others for long.
-    async fn next(&self, candidates: &mut Candidates) -> Result<Option<Vec<Found>>, StepError> {
+    async fn next(&self, candidates: &mut Candidates, memory: &mut Memory) -> Result<Option<Vec<Found>>, StepError> {
         let _turn = self.stage.turns.acquire().await;
-        Ok(candidates.next(&*self.stage.parts.store, self.criteria, &self.stored).await?)
+        Ok(candidates.next(&*self.stage.parts.store, self.criteria, &self.stored, memory).await?)
     }
 
     fn is_full(&self) -> bool {
@@ -214,8 +233,7 @@ impl Steps<'_> {
             let matched: Vec<_> = gathered.iter().zip(&links).map(matched).collect();
             payload::payload(&window, &matched, &origin, has_extended_stats)
         };
-        let built = tokio::task::spawn_blocking(build).await;
-        let document = built.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
+        let document = aside(build).await;
         Ok(Some(BuiltPayload { id: PayloadId::generate(), document, window: (start, end), part, runs }))
     }
 }

@@ -65,6 +65,7 @@ macro_rules! conformance {
             a_later_write_adds_to_its_layer,
             a_project_is_made_once_and_outlives_the_host,
             what_changes_moves_to_the_end_of_the_order,
+            the_generation_of_a_project_grows_with_its_runs,
             feedback_is_replaced_by_its_id_and_can_be_taken_back,
             a_file_is_kept_with_its_run_and_replaced_by_its_name,
             runs_come_in_pages_by_their_start,

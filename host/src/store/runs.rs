@@ -221,7 +221,7 @@ pub enum LookAt {
         /// The head of the window.
         until: i64,
     },
-    /// Runs of a trace, by number.
+    /// Runs of a trace that are not matched yet, by number.
     Trace {
         /// The trace.
         trace: RunId,
@@ -382,6 +382,13 @@ pub trait RunStore: Send + Sync {
 
     /// The highest place of a run of the project, 0 where there is none.
     async fn head(&self, project: ProjectId) -> Result<i64>;
+
+    /// A number that grows with every commit that may have changed runs of the project; it costs no read. Where it is
+    /// the same before a look and later, that look missed nothing: a commit becomes visible before the number grows.
+    /// So the number may lag behind what is visible, which costs a look, but not the other way round. None where the
+    /// backend cannot know, as one whose database other hosts write to as well: then only a look tells. Numbers of
+    /// different openings of a store say nothing of each other.
+    fn generation(&self, project: ProjectId) -> Option<u64>;
 
     /// What a rule has to look at next.
     async fn look(&self, look: Look) -> Result<Vec<Seen>>;

@@ -14,6 +14,7 @@ mod dataset_store;
 mod datasets;
 mod examples;
 mod fan_out;
+mod generations;
 mod ingest;
 mod offload;
 mod projects;

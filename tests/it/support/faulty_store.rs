@@ -1,11 +1,13 @@
-//! The real store behind a fault: for a while it takes no outcomes, it never comes back from taking a payload, or the
-//! host crashes at a certain call about runs.
+//! The real store behind a fault: for a while it takes no outcomes, it never comes back from taking a payload, the host
+//! crashes at a certain call about runs, or such calls fail now and then. It counts them.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
 use runhook::model::Timestamp;
 use runhook::model::attempt::Attempt;
 use runhook::model::dataset::{Dataset, Example};
@@ -41,7 +43,13 @@ pub(crate) struct FaultyStore {
     has_crashed: watch::Sender<bool>,
     /// How often it was asked for runs to offload.
     looks: watch::Sender<usize>,
+    /// Whether calls about runs fail, and by which chance.
+    failing: Option<Mutex<StdRng>>,
+    calls: AtomicUsize,
 }
+
+/// How often a call about runs fails, before its effect or behind it.
+const FAILING_SHARE: f64 = 0.02;
 
 impl FaultyStore {
     /// Refuses so many outcomes, then works.
@@ -53,12 +61,29 @@ impl FaultyStore {
             steps_left: AtomicUsize::new(usize::MAX),
             has_crashed: watch::Sender::new(false),
             looks: watch::Sender::new(0),
+            failing: None,
+            calls: AtomicUsize::new(0),
         }
     }
 
     /// Crashes at that step of the calls about runs, 0 before the first one, 1 behind it: who called hears no more.
     pub(crate) fn crashing_at(store: Arc<dyn Store>, step: usize) -> Self {
         Self { steps_left: AtomicUsize::new(step), ..Self::refusing(store, 0) }
+    }
+
+    /// Also has calls about runs fail until then, some behind their effect: what is stored is answered with an error.
+    pub(crate) fn failing(self, seed: u64) -> Self {
+        Self { failing: Some(Mutex::new(StdRng::seed_from_u64(seed))), ..self }
+    }
+
+    /// Has no fault of its own.
+    pub(crate) fn counting(store: Arc<dyn Store>) -> Self {
+        Self::refusing(store, 0)
+    }
+
+    /// Calls of matching so far, but for those that cost nothing.
+    pub(crate) fn calls(&self) -> usize {
+        self.calls.load(Ordering::SeqCst)
     }
 
     /// The store without the fault.
@@ -76,13 +101,24 @@ impl FaultyStore {
         self.has_crashed.subscribe().wait_for(|has_crashed| *has_crashed).await.unwrap();
     }
 
-    /// One step: goes on, or never.
-    async fn step(&self) {
+    /// A call of matching, with a step before and a step behind it.
+    async fn call<T>(&self, call: impl Future<Output = Result<T>>) -> Result<T> {
+        self.calls.fetch_add(1, Ordering::SeqCst);
+        self.step().await?;
+        let answer = call.await?;
+        self.step().await?;
+        Ok(answer)
+    }
+
+    /// One step: goes on, fails, or never comes back.
+    async fn step(&self) -> Result<()> {
         let left = self.steps_left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
         if left.is_err() {
             self.has_crashed.send_replace(true);
             std::future::pending::<()>().await;
         }
+        let fails = |random: &Mutex<StdRng>| random.lock().unwrap().random_bool(FAILING_SHARE);
+        if self.failing.as_ref().is_some_and(fails) { Err(StoreError::Busy) } else { Ok(()) }
     }
 
     /// Takes payloads and never says that they are durable.
@@ -176,13 +212,13 @@ impl RunStore for FaultyStore {
         self.store.projects().await
     }
     async fn runs(&self, query: RunQuery) -> Result<Vec<StoredRun>> {
-        self.store.runs(query).await
+        self.call(self.store.runs(query)).await
     }
     async fn feedback(&self, runs: Vec<RunId>) -> Result<Vec<StoredFeedback>> {
-        self.store.feedback(runs).await
+        self.call(self.store.feedback(runs)).await
     }
     async fn attachments(&self, runs: Vec<RunId>) -> Result<Vec<NewAttachment>> {
-        self.store.attachments(runs).await
+        self.call(self.store.attachments(runs)).await
     }
     async fn feedback_page(&self, query: FeedbackQuery) -> Result<Vec<StoredFeedback>> {
         self.store.feedback_page(query).await
@@ -197,39 +233,28 @@ impl RunStore for FaultyStore {
         self.store.delete_feedback(id).await
     }
     async fn cursor(&self, rule: RuleId) -> Result<Option<Cursor>> {
-        self.step().await;
-        let cursor = self.store.cursor(rule).await;
-        self.step().await;
-        cursor
+        self.call(self.store.cursor(rule)).await
     }
     async fn head(&self, project: ProjectId) -> Result<i64> {
-        self.step().await;
-        let head = self.store.head(project).await;
-        self.step().await;
-        head
+        self.call(self.store.head(project)).await
+    }
+    fn generation(&self, project: ProjectId) -> Option<u64> {
+        self.store.generation(project)
     }
     async fn look(&self, look: Look) -> Result<Vec<Seen>> {
-        self.step().await;
-        let seen = self.store.look(look).await;
-        self.step().await;
-        seen
+        self.call(self.store.look(look)).await
     }
     async fn roots(&self, trees: Vec<Tree>) -> Result<Vec<StoredRun>> {
-        self.step().await;
-        self.store.roots(trees).await
+        self.call(self.store.roots(trees)).await
     }
     async fn tree(&self, tree: Tree, after: i64) -> Result<Vec<StoredRun>> {
-        self.step().await;
-        self.store.tree(tree, after).await
+        self.call(self.store.tree(tree, after)).await
     }
     async fn rule_log(&self, query: RuleLogQuery) -> Result<Vec<RuleLogEntry>> {
         self.store.rule_log(query).await
     }
     async fn advance(&self, progress: Progress) -> Result<bool> {
-        self.step().await;
-        let is_stored = self.store.advance(progress).await;
-        self.step().await;
-        is_stored
+        self.call(self.store.advance(progress)).await
     }
 }
 
@@ -262,16 +287,10 @@ impl DatasetStore for FaultyStore {
 impl OffloadStore for FaultyStore {
     async fn runs_to_offload(&self, query: OffloadQuery) -> Result<Vec<OldRun>> {
         self.looks.send_modify(|looks| *looks += 1);
-        self.step().await;
-        let runs = self.store.runs_to_offload(query).await;
-        self.step().await;
-        runs
+        self.call(self.store.runs_to_offload(query)).await
     }
     async fn offload(&self, runs: Vec<OffloadedRun>) -> Result<Vec<bool>> {
-        self.step().await;
-        let swapped = self.store.offload(runs).await;
-        self.step().await;
-        swapped
+        self.call(self.store.offload(runs)).await
     }
 }
 

@@ -151,6 +151,32 @@ pub(crate) async fn what_changes_moves_to_the_end_of_the_order(mut scene: Scene)
     assert_eq!(scene.store.head(scene.project("other").await.id).await.unwrap(), 0);
 }
 
+pub(crate) async fn the_generation_of_a_project_grows_with_its_runs(scene: Scene) {
+    let project = scene.project("p").await.id;
+    let mut last = scene.store.generation(project);
+    let mut check = |what: &str| {
+        let next = scene.store.generation(project);
+        assert!(next.is_none() || next > last, "{what}");
+        last = next;
+    };
+    let (run, said) = (fresh(), fresh());
+    scene.ingest([post(run, "p")]).await;
+    check("a run came");
+    scene.ingest([patch(run)]).await;
+    check("a run changed");
+    let feedback = about(run, 1);
+    scene.say(feedback.clone()).await;
+    check("something was said");
+    let fields = Bytes::from_static(br#"{"score":2}"#);
+    assert!(scene.store.change_feedback(feedback.id, fields, scene.now).await.unwrap());
+    check("it was said anew");
+    assert!(scene.store.delete_feedback(feedback.id).await.unwrap());
+    check("it was taken back");
+    scene.ingest([post(said, "q")]).await;
+    scene.ingest([write(said, Layer::Patch, &json!({"session_name": "p"}))]).await;
+    check("a run moved here");
+}
+
 pub(crate) async fn feedback_is_replaced_by_its_id_and_can_be_taken_back(scene: Scene) {
     let run = fresh();
     let feedback = about(run, 0);
@@ -341,4 +367,12 @@ pub(crate) async fn a_trace_is_looked_at_as_a_whole(mut scene: Scene) {
     let child = scene.one_run(child).await.number;
     assert_eq!(ids(scene.store.tree(tree, child).await.unwrap()), [root]);
     assert!(scene.store.tree(elsewhere, 0).await.unwrap().is_empty());
+    let before = scene.cursor().await;
+    let payload = scene.built(&before, vec![child]);
+    let after = Cursor { window_start: payload.window.1, ..before.clone() };
+    let step = Progress { before, after, payload: Some(payload), now: scene.now };
+    assert!(scene.store.advance(step).await.unwrap());
+    let left = scene.seen(LookAt::Trace { trace: root, after: 0 }).await;
+    assert_eq!(left, [(root, false)], "what is matched is left out");
+    assert_eq!(scene.store.tree(tree, 0).await.unwrap().len(), 2, "a tree is asked with all its runs");
 }

@@ -19,7 +19,7 @@ use crate::store::sqlite::projects;
 use crate::store::sqlite::writer::Group;
 
 /// Runs that were left as they are: see the seam.
-pub(super) fn ingest(group: &Group<'_>, batch: &NewRuns, now: Timestamp) -> Result<Vec<RunId>, Failure> {
+pub(super) fn ingest(group: &mut Group<'_>, batch: &NewRuns, now: Timestamp) -> Result<Vec<RunId>, Failure> {
     let mut left = Vec::new();
     // Feedback that comes again may be about another run than before.
     let mut places = Places::take(group, batch.runs.len() + 2 * batch.feedback.len())?;
@@ -29,11 +29,12 @@ pub(super) fn ingest(group: &Group<'_>, batch: &NewRuns, now: Timestamp) -> Resu
             left.push(run.write.id);
         }
     }
+    let mut changed: HashSet<_> = projects.into_values().collect();
     for feedback in &batch.feedback {
         let before = write_feedback(group, feedback, now)?;
         let about = HashSet::from([before, feedback.run]);
         for run in about.into_iter().flatten() {
-            touch(group, run, places.next())?;
+            changed.extend(touch(group, run, places.next())?);
         }
     }
     for file in &batch.attachments {
@@ -44,7 +45,17 @@ pub(super) fn ingest(group: &Group<'_>, batch: &NewRuns, now: Timestamp) -> Resu
         )?;
         put.execute(params![file.run, file.name, file.blob, file.media_type, micros(now)])?;
     }
+    show(group, changed)?;
     Ok(left)
+}
+
+/// Rules of these projects have something to look at, once the group is committed. A project that a run has left is none
+/// of them: there is nothing new in it.
+fn show(group: &mut Group<'_>, changed: impl IntoIterator<Item = i64>) -> Result<(), Failure> {
+    for project in changed {
+        group.changed.insert(projects::id(group.connection, project)?);
+    }
+    Ok(())
 }
 
 /// Places in the order of commits: one writer gives them, so that a higher one is never visible before a lower one.
@@ -224,14 +235,23 @@ fn stored_feedback(group: &Group<'_>, id: FeedbackId) -> Result<Option<(Vec<u8>,
     Ok(find.query_row([id], |row| Ok((row.get(0)?, row.get(1)?))).optional()?)
 }
 
-/// What is said about a run changes it for the rules. A run that is not there yet will have its place when it comes.
-fn touch(group: &Group<'_>, run: RunId, place: i64) -> Result<(), Failure> {
-    group.connection.prepare_cached("UPDATE runs SET changed = ?2 WHERE id = ?1")?.execute(params![run, place])?;
-    Ok(())
+/// What is said about a run changes it for the rules. A run that is not there yet will have its place when it comes. The
+/// number of the run's project.
+fn touch(group: &Group<'_>, run: RunId, place: i64) -> Result<Option<i64>, Failure> {
+    let mut touch = group.connection.prepare_cached("UPDATE runs SET changed = ?2 WHERE id = ?1 RETURNING project")?;
+    Ok(touch.query_row(params![run, place], |row| row.get(0)).optional()?.flatten())
+}
+
+/// As [`touch`], for a run that is touched alone.
+fn touch_one(group: &mut Group<'_>, run: Option<RunId>) -> Result<(), Failure> {
+    let Some(run) = run else { return Ok(()) };
+    let place = Places::take(group, 1)?.next();
+    let changed = touch(group, run, place)?;
+    show(group, changed)
 }
 
 pub(super) fn change_feedback(
-    group: &Group<'_>,
+    group: &mut Group<'_>,
     id: FeedbackId,
     fields: &Bytes,
     now: Timestamp,
@@ -240,18 +260,13 @@ pub(super) fn change_feedback(
     let document = layers::add(Some(&stored), fields)?;
     let mut put = group.connection.prepare_cached("UPDATE feedback SET document = ?2, stored_at = ?3 WHERE id = ?1")?;
     put.execute(params![id, &document[..], micros(now)])?;
-    if let Some(run) = run {
-        touch(group, run, Places::take(group, 1)?.next())?;
-    }
+    touch_one(group, run)?;
     Ok(true)
 }
 
-pub(super) fn delete_feedback(group: &Group<'_>, id: FeedbackId) -> Result<bool, Failure> {
+pub(super) fn delete_feedback(group: &mut Group<'_>, id: FeedbackId) -> Result<bool, Failure> {
     let mut delete = group.connection.prepare_cached("DELETE FROM feedback WHERE id = ?1 RETURNING run")?;
     let deleted: Option<Option<RunId>> = delete.query_row([id], |row| row.get(0)).optional()?;
-    if let Some(Some(run)) = deleted {
-        let place = Places::take(group, 1)?.next();
-        touch(group, run, place)?;
-    }
+    touch_one(group, deleted.flatten())?;
     Ok(deleted.is_some())
 }

@@ -21,6 +21,11 @@ pub(super) fn number(connection: &Connection, id: ProjectId) -> Result<Option<i6
     Ok(find.query_row([id], |row| row.get(0)).optional()?)
 }
 
+pub(super) fn id(connection: &Connection, number: i64) -> Result<ProjectId, Failure> {
+    let mut find = connection.prepare_cached("SELECT id FROM projects WHERE number = ?1")?;
+    Ok(find.query_row([number], |row| row.get(0))?)
+}
+
 /// The project of that name, made where there is none.
 pub(super) fn named(group: &Group<'_>, name: &str, now: Timestamp) -> Result<Numbered, Failure> {
     match find(group, name)? {

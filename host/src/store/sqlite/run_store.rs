@@ -76,6 +76,10 @@ impl RunStore for SqliteStore {
         self.read("looking for changes", move |_, connection| runs::head(connection, project)).await
     }
 
+    fn generation(&self, project: ProjectId) -> Option<u64> {
+        Some(self.writer.generations().of(project))
+    }
+
     async fn look(&self, look: Look) -> Result<Vec<Seen>> {
         self.read("looking at runs", move |_, connection| runs::look(connection, &look)).await
     }

@@ -217,8 +217,10 @@ pub(super) fn head(connection: &Connection, project: ProjectId) -> Result<i64, F
 /// Runs of the rule's project that changed; ?2 and ?3 are places.
 const CHANGES: &str = "r.project = c.project AND r.changed > ?2 AND r.changed <= ?3 ORDER BY r.changed";
 
-/// Runs of a trace that are in the rule's project; ?2 is a number, ?3 the trace.
-const TRACE: &str = "r.trace = ?3 AND r.project = c.project AND r.number > ?2 ORDER BY r.number";
+/// Runs of a trace that are in the rule's project and not matched: what is matched may be most of it, and its layers are
+/// not read. ?2 is a number, ?3 the trace.
+const TRACE: &str = "r.trace = ?3 AND r.project = c.project AND r.number > ?2
+     AND NOT EXISTS (SELECT 1 FROM matches m WHERE m.cursor = c.number AND m.run = r.number) ORDER BY r.number";
 
 pub(super) fn look(connection: &Connection, look: &Look) -> Result<Vec<Seen>, Failure> {
     let (place, after, until): (_, _, Box<dyn ToSql>) = match look.at {

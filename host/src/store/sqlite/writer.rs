@@ -4,15 +4,16 @@
 //! Each piece of work runs under a savepoint of its own, so that one that fails takes nobody along. Nobody hears of a
 //! result before the commit. The queue is bounded by count and by bytes.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use rusqlite::Connection;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tracing::error;
 
-use crate::model::ids::EndpointId;
+use crate::model::ids::{EndpointId, ProjectId};
 use crate::store::sqlite::body_log::BodyLog;
+use crate::store::sqlite::generations::Generations;
 use crate::store::sqlite::{Failure, failed};
 use crate::store::{Result, StoreError};
 
@@ -31,6 +32,8 @@ pub(super) struct Group<'a> {
     pub(super) log: &'a mut BodyLog,
     /// Numbers of endpoints that are there and not removed.
     pub(super) endpoints: &'a mut HashMap<EndpointId, i64>,
+    /// Projects whose runs the group changes.
+    pub(super) changed: &'a mut HashSet<ProjectId>,
 }
 
 type Reply = Box<dyn FnOnce(Option<&str>) + Send>;
@@ -46,14 +49,22 @@ struct Work {
 pub(super) struct Writer {
     queue: mpsc::Sender<Work>,
     room: Arc<Semaphore>,
+    generations: Arc<Generations>,
 }
 
 impl Writer {
     pub(super) fn start(connection: Connection, log: BodyLog) -> Result<Self> {
         let (queue, work) = mpsc::channel(QUEUE_MAX);
+        let generations = Arc::new(Generations::default());
+        let growing = generations.clone();
         let thread = std::thread::Builder::new().name("store-writer".to_owned());
-        thread.spawn(move || write_all(&connection, log, work)).map_err(failed("starting the writer"))?;
-        Ok(Self { queue, room: Arc::new(Semaphore::new(QUEUE_UNITS_MAX)) })
+        thread.spawn(move || write_all(&connection, log, work, &growing)).map_err(failed("starting the writer"))?;
+        Ok(Self { queue, room: Arc::new(Semaphore::new(QUEUE_UNITS_MAX)), generations })
+    }
+
+    /// Of what is committed.
+    pub(super) fn generations(&self) -> &Generations {
+        &self.generations
     }
 
     /// Waits for room in the queue.
@@ -141,16 +152,16 @@ fn under_savepoint<T>(
     result
 }
 
-fn write_all(connection: &Connection, mut log: BodyLog, mut queue: mpsc::Receiver<Work>) {
-    let mut endpoints = HashMap::new();
+fn write_all(connection: &Connection, mut log: BodyLog, mut queue: mpsc::Receiver<Work>, generations: &Generations) {
+    let (mut endpoints, mut changed) = (HashMap::new(), HashSet::new());
     let mut gathered = Vec::with_capacity(GROUP_MAX);
     while queue.blocking_recv_many(&mut gathered, GROUP_MAX) > 0 {
-        let mut group = Group { connection, log: &mut log, endpoints: &mut endpoints };
-        commit_group(&mut group, gathered.drain(..));
+        let mut group = Group { connection, log: &mut log, endpoints: &mut endpoints, changed: &mut changed };
+        commit_group(&mut group, gathered.drain(..), generations);
     }
 }
 
-fn commit_group(group: &mut Group<'_>, gathered: impl Iterator<Item = Work>) {
+fn commit_group(group: &mut Group<'_>, gathered: impl Iterator<Item = Work>, generations: &Generations) {
     let begun = group.connection.prepare_cached("BEGIN IMMEDIATE").and_then(|mut begin| begin.execute([]));
     let mut rooms = Vec::new();
     let replies: Vec<Reply> = gathered
@@ -166,6 +177,8 @@ fn commit_group(group: &mut Group<'_>, gathered: impl Iterator<Item = Work>) {
         // Without a transaction there is nothing to roll back.
         let _ = group.connection.execute_batch("ROLLBACK");
     }
+    // Before anybody hears of it: who asks then sees that there is something new.
+    generations.grow(group.changed);
     let cause = committed.err().map(|error| error.to_string());
     replies.into_iter().for_each(|reply| reply(cause.as_deref()));
     drop(rooms);
@@ -221,14 +234,15 @@ mod tests {
         let (connection, other) = (database(folder.path()), database(folder.path()));
         connection.busy_timeout(std::time::Duration::ZERO).unwrap();
         let mut log = BodyLog::open(&folder.path().join("bodies")).unwrap();
-        let mut group = Group { connection: &connection, log: &mut log, endpoints: &mut HashMap::new() };
+        let (endpoints, changed) = (&mut HashMap::new(), &mut HashSet::new());
+        let mut group = Group { connection: &connection, log: &mut log, endpoints, changed };
         other.execute_batch("BEGIN IMMEDIATE").unwrap();
         let (work, answer) = piece("writing", room(), IfNobodyWaits::Work, write("lost"));
-        commit_group(&mut group, [work].into_iter());
+        commit_group(&mut group, [work].into_iter(), &Generations::default());
         assert!(answer.blocking_recv().unwrap().unwrap_err().to_string().contains("locked"));
         other.execute_batch("ROLLBACK").unwrap();
         let (work, answer) = piece("writing", room(), IfNobodyWaits::Work, write("kept"));
-        commit_group(&mut group, [work].into_iter());
+        commit_group(&mut group, [work].into_iter(), &Generations::default());
         answer.blocking_recv().unwrap().unwrap();
         assert_eq!(words(folder.path()), ["kept"]);
     }
@@ -238,13 +252,14 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let connection = database(folder.path());
         let mut log = BodyLog::open(&folder.path().join("bodies")).unwrap();
-        let mut group = Group { connection: &connection, log: &mut log, endpoints: &mut HashMap::new() };
+        let (endpoints, changed) = (&mut HashMap::new(), &mut HashSet::new());
+        let mut group = Group { connection: &connection, log: &mut log, endpoints, changed };
         // As SQLite itself does when the disk is full.
         let lose = |group: &mut Group<'_>| Ok(group.connection.execute_batch("ROLLBACK")?);
         let (first, first_answer) = piece("writing", room(), IfNobodyWaits::Work, write("before"));
         let (middle, _) = piece("losing", room(), IfNobodyWaits::Work, lose);
         let (last, last_answer) = piece("writing", room(), IfNobodyWaits::Work, write("after"));
-        commit_group(&mut group, [first, middle, last].into_iter());
+        commit_group(&mut group, [first, middle, last].into_iter(), &Generations::default());
         for answer in [first_answer, last_answer] {
             assert!(answer.blocking_recv().unwrap().is_err());
         }

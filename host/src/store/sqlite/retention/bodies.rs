@@ -52,7 +52,7 @@ fn is_named(connection: &Connection, segment: u32) -> Result<bool, Failure> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::HashMap;
+    use std::collections::{HashMap, HashSet};
     use std::time::Duration;
 
     use super::*;
@@ -66,7 +66,8 @@ mod tests {
         let mut connection = connect(&folder.path().join("runhook.db")).unwrap();
         migrate(&mut connection).unwrap();
         let mut log = BodyLog::open(&folder.path().join("bodies")).unwrap();
-        let mut group = Group { connection: &connection, log: &mut log, endpoints: &mut HashMap::new() };
+        let (endpoints, changed) = (&mut HashMap::new(), &mut HashSet::new());
+        let mut group = Group { connection: &connection, log: &mut log, endpoints, changed };
         let found_before = vec![group.log.open_segment()];
         let start = Timestamp::UNIX_EPOCH;
         connection.execute_batch("BEGIN IMMEDIATE").unwrap();
