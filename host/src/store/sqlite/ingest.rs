@@ -229,8 +229,10 @@ fn write_feedback(group: &Group<'_>, feedback: &FeedbackWrite, now: Timestamp) -
     Ok(run_before.flatten())
 }
 
-/// Its document and what it is about.
-fn stored_feedback(group: &Group<'_>, id: FeedbackId) -> Result<Option<(Vec<u8>, Option<RunId>)>, Failure> {
+/// A document, and the run that it is about.
+type Said = (Vec<u8>, Option<RunId>);
+
+fn stored_feedback(group: &Group<'_>, id: FeedbackId) -> Result<Option<Said>, Failure> {
     let mut find = group.connection.prepare_cached("SELECT document, run FROM feedback WHERE id = ?1")?;
     Ok(find.query_row([id], |row| Ok((row.get(0)?, row.get(1)?))).optional()?)
 }
