@@ -55,6 +55,7 @@ impl Bench {
             periods: Periods::default(),
             offload_after: None,
             secret_key: None,
+            program: None,
         };
         let host = Host::start(config).await.expect("a host");
         let server = format!("http://{}", host.address);

@@ -1,6 +1,7 @@
 //! What the sandbox costs, against native code that parses and writes the whole document.
 //!
-//! Each call is what fan-out does: a fresh instance, configured, on a guest thread, and the answer awaited.
+//! Each call is what fan-out does: a fresh instance, configured, on a guest thread, and the answer awaited. The instances
+//! alone are measured on the bench's own thread.
 
 use std::hint::black_box;
 use std::time::Duration;
@@ -9,7 +10,7 @@ use bytes::Bytes;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use runhook::document::Document;
 use runhook::model::plugin::PluginUse;
-use runhook::plugin::{ChainOutcome, PluginRuntime, RuntimeSettings, WasmRuntime};
+use runhook::plugin::{ChainOutcome, PluginLimits, PluginRuntime, RuntimeSettings, Trial, WasmRuntime};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
@@ -89,5 +90,44 @@ fn sandbox(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, sandbox);
+/// Four regular expressions as configuration, from a snapshot and configured in each instance.
+fn instances(criterion: &mut Criterion) {
+    let redact = built_in("redact");
+    let config = json!({"patterns": [r"sk-[A-Za-z0-9]{20,}", r"\b\d{4}[ -]?\d{4}[ -]?\d{4}[ -]?\d{4}\b",
+        r"[\w.+-]+@[\w-]+\.[\w.]+", r"(?i)bearer [a-z0-9._-]+"]})
+    .to_string();
+    let prepared = redact.prepare(&config);
+    assert_eq!(prepared.why_per_instance(), None);
+    let afresh = redact.per_instance(&config);
+    let errors_only = built_in("errors-only");
+    let filter = errors_only.prepare("{}");
+    let small = json!({"rule_id": "r", "runs": [{"id": "1", "status": "error", "inputs": {"question": "why?"}}]});
+    let document = Document::parse(small.to_string().into()).expect("a payload");
+
+    let mut group = criterion.benchmark_group("instance of redact with four patterns");
+    group.measurement_time(Duration::from_secs(5));
+    group.bench_function("from its snapshot", |bencher| bencher.iter(|| prepared.instantiate().expect("an instance")));
+    group.bench_function("from its snapshot, with its call", |bencher| {
+        bencher.iter(|| prepared.pass(document.clone()).expect("a payload"));
+    });
+    group.bench_function("configured afresh", |bencher| bencher.iter(|| afresh.instantiate().expect("an instance")));
+    group.bench_function("configured afresh, with its call", |bencher| {
+        bencher.iter(|| afresh.pass(document.clone()).expect("a payload"));
+    });
+    group.finish();
+
+    let mut group = criterion.benchmark_group("instance of errors-only");
+    group.measurement_time(Duration::from_secs(5));
+    group.bench_function("from its snapshot", |bencher| bencher.iter(|| filter.instantiate().expect("an instance")));
+    group.bench_function("from its snapshot, with its call", |bencher| {
+        bencher.iter(|| filter.pass(document.clone()).expect("a payload"));
+    });
+    group.finish();
+}
+
+fn built_in(name: &str) -> Trial {
+    Trial::built_in(&name.parse().expect("a name"), PluginLimits::default()).expect("it is built in")
+}
+
+criterion_group!(benches, sandbox, instances);
 criterion_main!(benches);

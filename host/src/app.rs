@@ -24,7 +24,7 @@ use crate::model::ids::HostId;
 use crate::model::secret::Secret;
 use crate::offload::Offload;
 use crate::outbound::{AddressPolicy, HttpSender};
-use crate::plugin::{PluginRuntime, RuntimeSettings, WasmRuntime};
+use crate::plugin::{CacheSettings, PluginRuntime, RuntimeSettings, WasmRuntime};
 use crate::reading::Reading;
 use crate::retention::Retention;
 use crate::rulebook::RuleBook;
@@ -72,13 +72,19 @@ impl Host {
         prepare(data)?;
         let keyring = Arc::new(Keyring::load(data, config.secret_key)?);
         let url_key = keyring.url_key();
+        let cache = CacheSettings { folder: data.join("cache/plugins"), key: keyring.cache_key().into() };
         let store: Arc<dyn Store> = Arc::new(SqliteStore::open(data, keyring)?);
         let taken_over = store.end_leases().await?;
         if taken_over > 0 {
             info!(deliveries = taken_over, "taking over attempts that nobody saw the end of");
         }
         let rulebook = Arc::new(RuleBook::load(store.clone(), clock.clone()).await?);
-        let settings = RuntimeSettings { directory: config.plugins, ..RuntimeSettings::default() };
+        let settings = RuntimeSettings {
+            directory: config.plugins,
+            program: config.program,
+            cache: Some(cache),
+            ..RuntimeSettings::default()
+        };
         let runtime = tokio::task::spawn_blocking(|| WasmRuntime::start(settings)).await?;
         let plugins: Arc<dyn PluginRuntime> = Arc::new(runtime?);
         let sender = Arc::new(HttpSender::new(AddressPolicy::allowing(config.allow_cidr))?);
@@ -149,7 +155,15 @@ impl Host {
                     let no_more_in = no_more_in.clone();
                     async move { fanout.run(hints, no_more_in).await }
                 }),
-                tokio::spawn(async move { warm_up(&rulebook, &*plugins).await }),
+                tokio::spawn({
+                    let no_more_in = no_more_in.clone();
+                    async move {
+                        tokio::select! {
+                            () = warm_up(&rulebook, &*plugins) => {}
+                            () = no_more_in.requested() => {}
+                        }
+                    }
+                }),
             ],
         };
         if let Some(offload) = offload {
@@ -212,7 +226,7 @@ fn api_key(data: &Path) -> anyhow::Result<Secret> {
     Ok(key)
 }
 
-/// Has the rules' plugins compiled before their first payload comes, and says which could not serve it.
+/// Has the rules' plugins compiled and configured before their first payload comes, and says which could not serve it.
 async fn warm_up(rulebook: &RuleBook, plugins: &dyn PluginRuntime) {
     let snapshot = rulebook.snapshot();
     let webhooks = snapshot.rules().iter().flat_map(|rule| rule.webhooks.iter());

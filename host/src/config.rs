@@ -44,6 +44,8 @@ pub struct ServeConfig {
     pub offload_after: Option<Duration>,
     /// The sealing key from the environment; else it is a file of the data directory.
     pub secret_key: Option<Secret>,
+    /// The `runhook` binary, by which children of the plugin runtime are started; without it the host does their work.
+    pub program: Option<PathBuf>,
 }
 
 /// The environment's part. Secrets come this way: arguments show in the process list.
@@ -59,12 +61,14 @@ pub struct Environment {
     pub s3_credentials: Option<S3Credentials>,
     /// `RUST_LOG`
     pub log_filter: Option<String>,
+    /// The binary that runs.
+    pub program: Option<PathBuf>,
 }
 
 impl Environment {
     /// Reads the process's environment: space around a value, like the line's end of a file, is not part of it. An empty
-    /// variable is none.
-    pub fn read() -> Self {
+    /// variable is none. `program` is the binary that runs.
+    pub fn read(program: Option<PathBuf>) -> Self {
         let variable = |name: &str| std::env::var(name).ok().and_then(|value| trimmed(&value));
         let s3_credentials = variable("AWS_ACCESS_KEY_ID").zip(variable("AWS_SECRET_ACCESS_KEY"));
         Self {
@@ -74,6 +78,7 @@ impl Environment {
             secret_key: variable("RUNHOOK_SECRET_KEY").map(Secret::new),
             server: variable("RUNHOOK_SERVER"),
             log_filter: variable("RUST_LOG"),
+            program,
         }
     }
 }

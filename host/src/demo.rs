@@ -5,7 +5,7 @@
 mod story;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -50,11 +50,11 @@ pub struct Demo {
 }
 
 impl Demo {
-    /// Starts everything on free ports. `program` is how the user calls runhook.
+    /// Starts everything on free ports. `program` is how the user calls runhook, `binary` what runs.
     ///
     /// # Errors
     /// What cannot be started.
-    pub async fn start(style: Style, program: String) -> anyhow::Result<Self> {
+    pub async fn start(style: Style, program: String, binary: Option<PathBuf>) -> anyhow::Result<Self> {
         let folder = tempfile::Builder::new().prefix("runhook-demo-").tempdir().context("cannot make a directory")?;
         let (data, plugins) = (folder.path().join("data"), folder.path().join("plugins"));
         std::fs::create_dir(&plugins).context("cannot make a plugin directory")?;
@@ -77,6 +77,7 @@ impl Demo {
             periods: Periods::default(),
             offload_after: None,
             secret_key: None,
+            program: binary,
         };
         let host = Host::start(config).await?;
         let key = std::fs::read_to_string(data.join(KEY_FILE)).context("cannot read the API key")?;

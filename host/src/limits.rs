@@ -252,6 +252,37 @@ pub const PRUNE_BLOBS_MAX: usize = 1000;
 /// What of SQLite's write-ahead log stays on disk when a burst is over; a usual checkpoint leaves 4 MB.
 pub const WAL_KEPT_BYTES: i64 = 64 * 1024 * 1024;
 
+/// Child processes at once that configure or compile plugins: each fills a core, and the payloads need them too.
+pub const PLUGIN_CHILDREN_MAX: usize = 2;
+
+/// CPU time of such a child, in seconds: the largest honest component compiles in a few, a compile bomb never ends.
+pub const PLUGIN_CHILD_CPU_SECONDS_MAX: u64 = 60;
+
+/// How long such a child may take by the clock: a busy machine must not fail an honest component.
+pub const PLUGIN_CHILD_TIMEOUT: Duration = Duration::from_secs(180);
+
+/// Memory of such a child that it can write to: the guest's 64 MiB in several copies, and what the compiler needs.
+pub const PLUGIN_CHILD_DATA_BYTES_MAX: u64 = 1024 * 1024 * 1024;
+
+/// Machine code of one component with its memory image: a file of 16 MiB becomes five to eight times as large.
+pub const MACHINE_CODE_BYTES_MAX: u64 = 256 * 1024 * 1024;
+
+/// Machine code of the snapshots that are held in memory, but for one that is larger alone; the least recently used go,
+/// and come back from the cache.
+pub const SNAPSHOTS_BYTES_MAX: usize = 512 * 1024 * 1024;
+
+/// Plugins with a configuration that are remembered, snapshots or not: more than a host has webhooks in use.
+pub const SNAPSHOTS_MAX: usize = 10_000;
+
+/// After a preparation that failed, payloads are configured one by one for so long before the next is tried.
+pub const SNAPSHOT_RETRY_AFTER: Duration = Duration::from_secs(10);
+
+/// How long an unused entry of the plugin cache stays on disk: a rule that runs once a month finds its own.
+pub const PLUGIN_CACHE_KEPT: Duration = Duration::from_hours(40 * 24);
+
+/// Bytes of the plugin cache on disk; the entries that were not used for longest go.
+pub const PLUGIN_CACHE_BYTES_MAX: u64 = 2 * 1024 * 1024 * 1024;
+
 /// How long a stopping host waits for attempts in flight, as long as one can take; what is left is taken over by the next
 /// start.
 pub const SHUTDOWN_GRACE: Duration = ATTEMPT_DURATION_MAX;

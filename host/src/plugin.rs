@@ -5,24 +5,33 @@
 
 mod bindings;
 mod budget;
+mod cache;
 mod call;
 mod chain;
 mod component;
+mod confine;
 mod engine;
+mod errand;
 mod host_document;
 mod host_output;
 mod limits;
 mod linked;
 mod linker;
 mod loader;
+mod machine_code;
+mod message;
 mod output_ring;
 mod pool;
 mod registry;
 mod runtime;
 mod sandbox;
 pub mod scaffold;
+mod shelf;
+mod snapshot;
+mod snapshots;
 mod trial;
 mod watcher;
+mod workshop;
 
 use std::sync::Arc;
 
@@ -33,11 +42,14 @@ use serde::{Deserialize, Serialize};
 use crate::document::FieldLink;
 use crate::model::payload::Body;
 use crate::model::plugin::{PluginFailure, PluginUse, Stages};
+pub use cache::CacheSettings;
 pub use call::Usage;
+pub use errand::{CHILD, run_child};
 pub use limits::PluginLimits;
 pub use linked::Fetched;
+pub use loader::WorkDone;
 pub use runtime::{RuntimeSettings, WasmRuntime};
-pub use trial::{Trial, TrialOutcome, TrialReport};
+pub use trial::{Prepared, Trial, TrialOutcome, TrialReport};
 
 /// What a chain made of a payload.
 #[derive(Clone, Debug)]
@@ -74,6 +86,9 @@ pub struct PluginInfo {
     pub version: String,
     /// JSON Schema of its configuration, where it has one.
     pub config_schema: Option<serde_json::Value>,
+    /// Why it is configured anew for every payload; none where payloads start from a snapshot, or none has come yet.
+    #[serde(default)]
+    pub per_instance: Option<String>,
     /// Why the newest file is not active; what was active before stays.
     pub error: Option<String>,
 }
@@ -92,7 +107,8 @@ pub trait PluginRuntime: Send + Sync {
         self.run_with(chain, document, Arc::default()).await
     }
 
-    /// Whether the plugin takes this configuration: instantiates and configures it. Answers what it is used for.
+    /// Whether the plugin takes this configuration. Payloads start from what is prepared here. Answers what the plugin is
+    /// used for.
     ///
     /// # Errors
     /// The plugin's own words, or that there is no such plugin (with the nearest name).

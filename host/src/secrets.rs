@@ -56,6 +56,7 @@ pub enum SecretsError {
 pub struct Keyring {
     current: NamedKey,
     url_key: Zeroizing<[u8; KEY_BYTES]>,
+    cache_key: Zeroizing<[u8; KEY_BYTES]>,
 }
 
 struct NamedKey {
@@ -84,12 +85,18 @@ impl Keyring {
         let id =
             blake3::Hasher::new_derive_key("runhook 2026 key id").update(&bytes).finalize().to_hex()[..8].to_owned();
         let url_key = Zeroizing::new(blake3::derive_key("runhook 2026 blob urls", &bytes));
-        Ok(Self { current: NamedKey { id, cipher: XChaCha20Poly1305::new(key) }, url_key })
+        let cache_key = Zeroizing::new(blake3::derive_key("runhook 2026 plugin cache", &bytes));
+        Ok(Self { current: NamedKey { id, cipher: XChaCha20Poly1305::new(key) }, url_key, cache_key })
     }
 
     /// What URLs of blobs are signed with; says nothing of the key that it is derived from.
     pub fn url_key(&self) -> [u8; 32] {
         *self.url_key
+    }
+
+    /// What entries of the plugin cache are authenticated with; says nothing of the key that it is derived from.
+    pub fn cache_key(&self) -> [u8; 32] {
+        *self.cache_key
     }
 
     /// Seals under the current key; the same secret looks different every time.

@@ -10,6 +10,8 @@ use runhook::plugin::{ChainOutcome, PluginLimits, PluginRuntime, RuntimeSettings
 use runhook_test_guests as guests;
 use serde_json::{Value, json};
 
+use crate::host_process::BINARY;
+
 /// Longer than any guest may run on a busy machine.
 const BOUND: Duration = Duration::from_secs(10);
 
@@ -29,7 +31,12 @@ impl Scene {
         let directory = tempfile::tempdir().unwrap();
         let file = Path::new(component).file_name().unwrap().to_str().unwrap();
         fs::copy(component, directory.path().join(file)).unwrap();
-        let settings = RuntimeSettings { directory: Some(directory.path().to_owned()), limits };
+        let settings = RuntimeSettings {
+            directory: Some(directory.path().to_owned()),
+            limits,
+            program: Some(BINARY.into()),
+            ..RuntimeSettings::default()
+        };
         let name = file.strip_suffix(".wasm").unwrap().replace('_', "-");
         Self { runtime: WasmRuntime::start(settings).unwrap(), name, _directory: directory }
     }
@@ -81,20 +88,33 @@ fn expected(guest: &str) -> Option<Failing> {
     let failing = |kind, export, says| Some(Failing { kind, export, says });
     match guest {
         "endless_loop" => failing(Deadline, "keep", "CPU time of 50 ms"),
+        "exits_in_configure" => failing(Trap, "configure", "ended its process"),
         "giant_edit" => failing(Limit, "apply", "wrote more than 8 MiB"),
         "giant_error" => failing(Refused, "keep", "no! no! "),
         "giant_output" => failing(Limit, "render", "wrote more than 8 MiB"),
+        "hoards_in_configure" => failing(Limit, "configure", "64 MiB of memory"),
         "host_call_flood" => failing(Limit, "keep", "called the host more than 100000 times"),
         "loops_in_configure" => failing(Deadline, "configure", "CPU time"),
         "memory_bomb" => failing(Limit, "keep", "64 MiB of memory"),
         "panics" => failing(Trap, "apply", "panics.rs:7:5: no idea"),
+        "panics_in_configure" => failing(Trap, "configure", "panics_in_configure.rs:14:5: no idea how"),
         "process_exit" => failing(Trap, "keep", "ended its process"),
         "refuses_config" => failing(Refused, "configure", "word"),
         "refuses_payload" => failing(Refused, "apply", "not this one"),
         "stack_overflow" => failing(Trap, "keep", "stack"),
         "twin_bomb" => failing(Refused, "apply", "16 MiB"),
-        "all_stages" | "counts_calls" | "deep_pointer" | "invalid_json_set" | "keeps_even" | "prints_flood"
-        | "reads_inputs" | "renames" | "ungranted_import" => None,
+        "all_stages"
+        | "counts_calls"
+        | "counts_configures"
+        | "deep_pointer"
+        | "echoes_config"
+        | "invalid_json_set"
+        | "keeps_even"
+        | "prints_flood"
+        | "prints_in_configure"
+        | "reads_inputs"
+        | "renames"
+        | "ungranted_import" => None,
         other => panic!("no test expects anything of the guest `{other}`"),
     }
 }
@@ -135,6 +155,7 @@ async fn an_error_text_is_bounded() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_guest_meets_every_payload_in_a_fresh_instance() {
     let scene = Scene::of(guests::COUNTS_CALLS);
+    scene.runtime.check(&scene.used(json!({}), OnError::Hold)).await.unwrap();
     for _ in 0..200 {
         assert_eq!(scene.sent(json!({})).await["runs"].as_array().unwrap().len(), 2);
     }

@@ -24,6 +24,7 @@ mod rules;
 mod rules_docs;
 mod s3;
 mod secrets;
+mod snapshots;
 mod support;
 mod tidy;
 mod tracing_sdks;

@@ -135,6 +135,19 @@ fn a_plugin_check_says_why_the_host_would_not_load_it() {
     }
     let (is_ok, text) = run(&["plugin", "check", runhook_test_guests::RENAMES]);
     assert!(is_ok && text.contains("runhook:plugin/document@1.0.0") && text.contains("\"name\""), "{text}");
+    let (is_ok, text) = run(&["plugin", "check", runhook_test_guests::ECHOES_CONFIG]);
+    assert!(is_ok && text.contains("not tried: it wants a configuration (--config)"), "{text}");
+}
+
+#[test]
+fn a_plugin_check_says_whether_payloads_start_from_a_snapshot() {
+    let check = |guest: &str, config: &str| run(&["plugin", "check", guest, "--config", config]);
+    let (is_ok, text) = check(runhook_test_guests::RENAMES, r#"{"name":"n"}"#);
+    assert!(is_ok && text.contains("configured   once; payloads start from a snapshot"), "{text}");
+    let (is_ok, text) = check(runhook_test_guests::PRINTS_IN_CONFIGURE, "{}");
+    assert!(is_ok && text.contains("configured   for every payload: it keeps a handle or a stream"), "{text}");
+    let (is_ok, text) = check(runhook_test_guests::REFUSES_CONFIG, r#"{"word":"now"}"#);
+    assert!(!is_ok && text.contains("say please"), "{text}");
 }
 
 #[test]

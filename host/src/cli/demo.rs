@@ -21,7 +21,8 @@ pub(super) async fn run(arguments: DemoArgs, environment: Environment) -> anyhow
     // What the host logs would break up the story; what is wrong with it would not.
     telemetry::start(LogFormat::Text, environment.log_filter.as_deref().unwrap_or("warn"))?;
     let program = std::env::args().next().unwrap_or_else(|| "runhook".to_owned());
-    let mut demo = demo::Demo::start(Style::new(std::io::stdout().is_terminal()), program).await?;
+    let style = Style::new(std::io::stdout().is_terminal());
+    let mut demo = demo::Demo::start(style, program, environment.program).await?;
     demo.play().await?;
     if arguments.once { demo.stop().await } else { demo.stay().await }
 }

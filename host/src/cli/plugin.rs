@@ -47,6 +47,9 @@ pub(super) struct NewArgs {
 pub(super) struct CheckArgs {
     /// The .wasm file
     file: PathBuf,
+    /// A configuration that it has to take, JSON
+    #[arg(long, value_name = "JSON", value_parser = parse_config)]
+    config: Option<Value>,
 }
 
 #[derive(Args, Debug)]
@@ -73,8 +76,8 @@ pub(super) struct ListArgs {
 pub(super) async fn run(command: PluginCommand, environment: Environment) -> anyhow::Result<ExitCode> {
     match command {
         PluginCommand::New(arguments) => new(&arguments)?,
-        PluginCommand::Check(arguments) => check(&arguments.file)?,
-        PluginCommand::Test(arguments) => return test(&arguments),
+        PluginCommand::Check(arguments) => check(&arguments, environment.program)?,
+        PluginCommand::Test(arguments) => return test(&arguments, environment.program),
         PluginCommand::List(arguments) => list(arguments, environment).await?,
     }
     Ok(ExitCode::SUCCESS)
@@ -100,33 +103,48 @@ fn new(arguments: &NewArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn load(file: &Path) -> anyhow::Result<Trial> {
+fn load(file: &Path, program: Option<PathBuf>) -> anyhow::Result<Trial> {
     let bytes = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
     let name = file.file_name().and_then(|name| name.to_str()).context("the file has no name")?;
-    Trial::load(name, &bytes, PluginLimits::default())
+    Trial::load(name, bytes.into(), PluginLimits::default(), program)
         .map_err(|reason| anyhow!("the host would not load {}: {reason}", file.display()))
 }
 
-fn check(file: &Path) -> anyhow::Result<()> {
-    let trial = load(file)?;
+fn check(arguments: &CheckArgs, program: Option<PathBuf>) -> anyhow::Result<()> {
+    let file = &arguments.file;
+    let trial = load(file, program)?;
     let info = trial.info();
+    let configured = configured(&trial, arguments.config.as_ref())?;
     println!("{} can be loaded; a rule names it `{}`", file.display(), info.name);
     println!("stages       {}", info.stages);
     println!("version      {}", info.version);
     println!("description  {}", info.description);
     println!("imports      {}", trial.imports().join("\n             "));
+    println!("configured   {configured}");
     if let Some(schema) = info.config_schema {
         println!("config       {}", format!("{schema:#}").replace('\n', "\n             "));
     }
     Ok(())
 }
 
+/// Whether payloads start from a snapshot. Without a configuration it is tried with an empty one, which may be refused.
+fn configured(trial: &Trial, config: Option<&Value>) -> anyhow::Result<String> {
+    let prepared = trial.prepare(&config.map_or_else(|| "{}".to_owned(), Value::to_string));
+    if let Some(failure) = prepared.refusal() {
+        anyhow::ensure!(config.is_none(), "{failure}");
+        return Ok(format!("not tried: it wants a configuration (--config): {}", failure.message));
+    }
+    let once = "once; payloads start from a snapshot".to_owned();
+    Ok(prepared.why_per_instance().map_or(once, |why| format!("for every payload: {why}")))
+}
+
 /// Fails as the plugin fails, so that a script notices.
-fn test(arguments: &TestArgs) -> anyhow::Result<ExitCode> {
-    let trial = load(&arguments.file)?;
+fn test(arguments: &TestArgs, program: Option<PathBuf>) -> anyhow::Result<ExitCode> {
+    let trial = load(&arguments.file, program)?;
     let shown = arguments.payload.display();
     let payload: Bytes = std::fs::read(&arguments.payload).with_context(|| format!("cannot read {shown}"))?.into();
-    let report = trial.run(&arguments.config.to_string(), payload.clone()).with_context(|| shown.to_string())?;
+    let prepared = trial.prepare(&arguments.config.to_string());
+    let report = prepared.run(payload.clone()).with_context(|| shown.to_string())?;
     let is_colored = std::io::stdout().is_terminal();
     print!("{}", report::outcome(&report, &payload, is_colored));
     print!("{}", report::usage(&report.usage, trial.limits()));
@@ -144,7 +162,11 @@ async fn list(arguments: ListArgs, environment: Environment) -> anyhow::Result<(
     let row = |plugin: &PluginInfo| {
         let origin = plugin.file.clone().unwrap_or_else(|| "built in".to_owned());
         let first_line = plugin.description.lines().next().unwrap_or_default().to_owned();
-        let text = plugin.error.as_ref().map_or(first_line, |error| format!("ERROR {error}"));
+        let text = match (&plugin.error, &plugin.per_instance) {
+            (Some(error), _) => format!("ERROR {error}"),
+            (None, Some(why)) => format!("{first_line} (configured for every payload: {why})"),
+            (None, None) => first_line,
+        };
         vec![plugin.name.clone(), plugin.stages.to_string(), origin, text]
     };
     let rows: Vec<_> = plugins.iter().map(row).collect();

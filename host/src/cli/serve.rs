@@ -175,6 +175,7 @@ pub(super) async fn run(arguments: ServeArgs, environment: Environment) -> anyho
         periods: Periods { runs: arguments.keep_runs, history: arguments.keep_history },
         offload_after: arguments.offload_after,
         secret_key: environment.secret_key,
+        program: environment.program,
     };
     let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
     let host = Host::start(config).await?;

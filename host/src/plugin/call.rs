@@ -1,4 +1,4 @@
-//! One plugin over one payload: a fresh instance, `configure`, then each stage that it has.
+//! One plugin over one payload: a fresh instance, `configure` unless it starts from a snapshot, then each stage that it has.
 //!
 //! Whatever a guest does ends here, as a result or as a [`PluginFailure`] that names the export and the cause.
 
@@ -54,12 +54,13 @@ pub struct Usage {
     pub output: String,
 }
 
-/// A plugin's name, its component, and the configuration for it.
+/// A plugin's name, its component, and the configuration for it: none where the component is a snapshot, which has been
+/// configured.
 #[derive(Clone, Copy)]
 pub(super) struct Called<'a> {
     pub(super) name: &'a PluginName,
     pub(super) component: &'a Callable,
-    pub(super) config: &'a str,
+    pub(super) config: Option<&'a str>,
 }
 
 /// Passes a payload through a plugin.
@@ -85,11 +86,16 @@ pub(super) fn process(
     (made, usage)
 }
 
-/// Asks a plugin whether it takes the configuration.
-pub(super) fn configure(plugin: Called<'_>, limits: &PluginLimits) -> Result<(), PluginFailure> {
+/// An instance that has been configured.
+pub(super) fn configured(
+    plugin: Called<'_>,
+    limits: &PluginLimits,
+) -> Result<(Store<Sandbox>, Instance), PluginFailure> {
     let mut call = Call::bare(plugin, limits);
-    let configured = call.start().and_then(|instance| call.configure(&instance));
-    configured.map_err(|trouble| call.failure(trouble))
+    match call.start().and_then(|instance| call.configure(&instance).map(|()| instance)) {
+        Ok(instance) => Ok((call.store, instance)),
+        Err(trouble) => Err(call.failure(trouble)),
+    }
 }
 
 /// Asks a plugin what it says of itself: JSON.
@@ -191,9 +197,10 @@ impl<'a> Call<'a> {
     }
 
     fn configure(&mut self, instance: &Instance) -> Result<(), Trouble> {
+        let Some(config) = self.plugin.config else { return Ok(()) };
         self.export = "configure";
         let configure = &self.plugin.component.exports.configure;
-        let (taken,) = self.invoke::<_, (Result<(), String>,)>(instance, configure, (self.plugin.config,))?;
+        let (taken,) = self.invoke::<_, (Result<(), String>,)>(instance, configure, (config,))?;
         taken.map_err(Trouble::Refused)
     }
 
@@ -292,7 +299,8 @@ fn panic_message(output: &str) -> Option<String> {
     Some(text[..end].trim_end().replacen(":\n", ": ", 1))
 }
 
-fn capped(text: &str) -> &str {
+/// The beginning of a text, as much as is kept of an error.
+pub(super) fn capped(text: &str) -> &str {
     &text[..text.floor_char_boundary(ERROR_TEXT_BYTES_MAX)]
 }
 

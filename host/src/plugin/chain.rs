@@ -9,6 +9,7 @@ use crate::model::payload::Body;
 use crate::model::plugin::{OnError, PluginFailure, PluginFailureKind};
 use crate::plugin::ChainOutcome;
 use crate::plugin::call::{Called, Made, process};
+use crate::plugin::component::Callable;
 use crate::plugin::limits::PluginLimits;
 use crate::plugin::linked::{Fetched, Links};
 use crate::plugin::registry::Active;
@@ -16,6 +17,8 @@ use crate::plugin::registry::Active;
 /// One plugin of a chain, as it was found when the chain began.
 pub(super) struct Link {
     pub(super) found: Result<Active, PluginFailure>,
+    /// The plugin as it is once configured, where that is at hand.
+    pub(super) snapshot: Option<Arc<Callable>>,
     pub(super) config: String,
     pub(super) on_error: OnError,
 }
@@ -54,7 +57,10 @@ pub(super) fn run(chain: Vec<Link>, source: Bytes, fetched: Arc<Fetched>, limits
 
 fn pass(link: &Link, document: Document, links: &Arc<Links>, limits: &PluginLimits) -> Result<Made, PluginFailure> {
     let active = link.found.as_ref().map_err(Clone::clone)?;
-    let called = Called { name: &active.name, component: &active.component, config: &link.config };
+    let called = match &link.snapshot {
+        Some(snapshot) => Called { name: &active.name, component: snapshot, config: None },
+        None => Called { name: &active.name, component: &active.component, config: Some(&link.config) },
+    };
     let (made, usage) = process(called, document, links, limits);
     if !usage.output.is_empty() {
         tracing::info!(plugin = %active.name, output = ?usage.output, "a plugin printed");

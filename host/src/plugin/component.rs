@@ -52,18 +52,32 @@ impl Exports {
     }
 }
 
-/// Checks and compiles.
+/// Compiles and links, in this process.
 pub(super) fn load(engine: &Engine, linker: &Linker<Sandbox>, bytes: &[u8]) -> Result<Callable, Refusal> {
-    check_preamble(bytes)?;
     let component = Component::new(engine, bytes).map_err(|error| Refusal::Damaged(one_line(&error)))?;
-    let imports = imports(engine, &component)?;
-    let exports = exports(&component)?;
-    let pre = linker.instantiate_pre(&component).map_err(|error| Refusal::Unlinkable(one_line(&error)))?;
-    Ok(Callable { pre, exports, imports, hash: blake3::hash(bytes).to_hex().to_string() })
+    link(engine, linker, &component, hash(bytes))
+}
+
+/// Hex, of the file's bytes.
+pub(super) fn hash(bytes: &[u8]) -> String {
+    blake3::hash(bytes).to_hex().to_string()
+}
+
+/// Checks a compiled component's type and links it. `hash` is that of the file that it came from.
+pub(super) fn link(
+    engine: &Engine,
+    linker: &Linker<Sandbox>,
+    component: &Component,
+    hash: String,
+) -> Result<Callable, Refusal> {
+    let imports = imports(engine, component)?;
+    let exports = exports(component)?;
+    let pre = linker.instantiate_pre(component).map_err(|error| Refusal::Unlinkable(one_line(&error)))?;
+    Ok(Callable { pre, exports, imports, hash })
 }
 
 /// The first eight bytes tell text, core modules and components apart.
-fn check_preamble(bytes: &[u8]) -> Result<(), Refusal> {
+pub(super) fn check_preamble(bytes: &[u8]) -> Result<(), Refusal> {
     match bytes {
         [0, b'a', b's', b'm', _, _, 1, 0, ..] => Ok(()),
         [0, b'a', b's', b'm', _, _, 0, 0, ..] => Err(Refusal::CoreModule),
@@ -97,7 +111,7 @@ fn exports(component: &Component) -> Result<Exports, Refusal> {
 }
 
 /// An error and its causes in one line.
-fn one_line(error: &wasmtime::Error) -> String {
+pub(super) fn one_line(error: &wasmtime::Error) -> String {
     let causes: Vec<_> = error.chain().map(|cause| cause.to_string().replace('\n', " ")).collect();
     causes.join(": ")
 }

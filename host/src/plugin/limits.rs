@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 /// The limits of one plugin on one payload.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PluginLimits {
     /// CPU time of the guest's thread, configuration included; a filter needs microseconds per run.
     pub cpu_base: Duration,
@@ -50,5 +52,10 @@ impl PluginLimits {
     /// CPU time for a payload of that size.
     pub fn cpu(&self, payload_bytes: usize) -> Duration {
         self.cpu_base + self.cpu_per_mib.mul_f64(payload_bytes as f64 / MIB as f64)
+    }
+
+    /// Size of a snapshot at most: the component, its memory, and what is written about both.
+    pub(super) fn snapshot_bytes(&self) -> u64 {
+        2 * self.file_bytes + self.memory_bytes as u64
     }
 }

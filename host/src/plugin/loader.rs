@@ -1,18 +1,29 @@
-//! Makes plugins out of bytes: compiles them and asks them what they say of themselves.
+//! Makes plugins out of bytes: has them compiled, or finds them compiled, and asks them what they say of themselves.
 
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
 use serde::Deserialize;
+use tracing::warn;
 use wasmtime::Engine;
-use wasmtime::component::Linker;
+use wasmtime::component::{Component, Linker};
 
 use crate::model::plugin::PluginName;
+use crate::plugin::RuntimeSettings;
+use crate::plugin::cache::Cache;
 use crate::plugin::call::{Called, describe};
-use crate::plugin::component;
+use crate::plugin::component::{self, Callable, Refusal};
 use crate::plugin::engine::{Running, Ticker, engine};
+use crate::plugin::errand::{Configuration, Unmade, compile};
 use crate::plugin::limits::PluginLimits;
 use crate::plugin::linker::linker;
+use crate::plugin::machine_code::{Label, MachineCode};
 use crate::plugin::pool::on_own_thread;
 use crate::plugin::registry::Active;
 use crate::plugin::sandbox::Sandbox;
+use crate::plugin::workshop::Workshop;
 
 /// Bytes of what a plugin says of itself: it is kept and listed, and a schema of this size nobody reads.
 const ABOUT_BYTES_MAX: usize = 256 * 1024;
@@ -28,20 +39,61 @@ pub(super) struct About {
     pub(super) config_schema: Option<serde_json::Value>,
 }
 
+/// Where a component comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// The binary: it is compiled in this process, which is quicker and needs no child.
+    BuiltIn,
+    /// A file, by whoever wrote it.
+    File,
+}
+
+/// A plugin that has been configured, and the bytes that its machine code takes.
+pub(super) struct Snapshot {
+    pub(super) callable: Callable,
+    pub(super) bytes: usize,
+}
+
+/// What was done to have plugins ready, since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WorkDone {
+    /// Child processes that were started.
+    pub children: u64,
+    /// Components that were compiled, snapshots included.
+    pub compiled: u64,
+    /// Compiled components that were found in the cache.
+    pub found: u64,
+}
+
 /// The engine with what is linked to guests. Cheap to call from any thread.
 pub(super) struct Loader {
     engine: Engine,
     linker: Linker<Sandbox>,
     ticker: Ticker,
+    workshop: Workshop,
+    cache: Option<Cache>,
+    /// All that machine code depends on beside the component.
+    settings: blake3::Hash,
+    compiled: AtomicU64,
+    found: AtomicU64,
     pub(super) limits: PluginLimits,
 }
 
 impl Loader {
-    pub(super) fn new(limits: PluginLimits) -> anyhow::Result<Self> {
+    pub(super) fn new(settings: &RuntimeSettings) -> anyhow::Result<Self> {
+        let limits = settings.limits;
         let engine = engine(&limits).map_err(cannot_start)?;
         let linker = linker(&engine).map_err(cannot_start)?;
         let ticker = Ticker::start(&engine)?;
-        Ok(Self { engine, linker, ticker, limits })
+        let workshop = Workshop::new(settings.program.clone());
+        let cache = settings.cache.clone().and_then(|cache| {
+            let folder = cache.folder.clone();
+            let no_cache = |error| warn!(folder = %folder.display(), %error, "cannot use the plugin cache: plugins are compiled at every start");
+            Cache::open(cache).map_err(no_cache).ok()
+        });
+        let settings = digest(&engine);
+        let (compiled, found) = (AtomicU64::new(0), AtomicU64::new(0));
+        Ok(Self { engine, linker, ticker, workshop, cache, settings, compiled, found, limits })
     }
 
     /// Has to be held while a guest runs, or it cannot be interrupted.
@@ -49,19 +101,114 @@ impl Loader {
         self.ticker.running()
     }
 
+    pub(super) fn work_done(&self) -> WorkDone {
+        WorkDone {
+            children: self.workshop.children(),
+            compiled: self.compiled.load(Ordering::Relaxed),
+            found: self.found.load(Ordering::Relaxed),
+        }
+    }
+
     /// Compiles and describes; in words why not.
-    pub(super) fn load(&self, name: &PluginName, bytes: &[u8]) -> Result<Active, String> {
+    pub(super) fn load(&self, name: &PluginName, bytes: Bytes, origin: Origin) -> Result<Active, String> {
+        let component = self.component(&bytes, origin).map_err(|refusal| refusal.to_string())?;
+        let _running = self.running();
+        let called = Called { name, component: &component, config: None };
+        let json = on_own_thread(|| describe(called, &self.limits)).map_err(|failure| failure.to_string())?;
+        let about = Arc::new(about(&json)?);
+        Ok(Active { name: name.clone(), component: component.into(), bytes, about })
+    }
+
+    fn component(&self, bytes: &[u8], origin: Origin) -> Result<Callable, Refusal> {
         let max = self.limits.file_bytes;
         if bytes.len() as u64 > max {
-            return Err(component::Refusal::TooLarge { bytes: bytes.len() as u64, max }.to_string());
+            return Err(Refusal::TooLarge { bytes: bytes.len() as u64, max });
         }
-        let component = component::load(&self.engine, &self.linker, bytes).map_err(|refusal| refusal.to_string())?;
-        let _running = self.running();
-        let called = Called { name, component: &component, config: "{}" };
-        let json = on_own_thread(|| describe(called, &self.limits)).map_err(|failure| failure.to_string())?;
-        let about = std::sync::Arc::new(about(&json)?);
-        Ok(Active { name: name.clone(), component: component.into(), about })
+        component::check_preamble(bytes)?;
+        let hash = component::hash(bytes);
+        let compile = || match origin {
+            Origin::BuiltIn => compile(&self.engine, bytes),
+            Origin::File => self.workshop.compile(&self.engine, bytes),
+        };
+        let compiled = self.compiled(&self.label(&hash, None), compile);
+        let (component, _) = compiled.map_err(|unmade| Refusal::Damaged(unmade.to_string()))?;
+        component::link(&self.engine, &self.linker, &component, hash)
     }
+
+    /// A plugin as it is once it is configured. Blocks.
+    ///
+    /// # Errors
+    /// See [`Unmade`].
+    pub(super) fn snapshot(&self, active: &Active, config: &str) -> Result<Snapshot, Unmade> {
+        let hash = &active.component.hash;
+        let compile = || {
+            let (plugin, config, limits) = (active.name.clone(), config.to_owned(), self.limits);
+            let snapshot = self.workshop.snapshot(&active.bytes, Configuration { plugin, config, limits })?;
+            self.workshop.compile(&self.engine, &snapshot)
+        };
+        let (component, bytes) = self.compiled(&self.label(hash, Some(config)), compile)?;
+        let callable = component::link(&self.engine, &self.linker, &component, hash.clone());
+        let callable = callable.map_err(|refusal| Unmade::Unfit(refusal.to_string()))?;
+        Ok(Snapshot { callable, bytes })
+    }
+
+    /// The name of a component's machine code, or of that of its snapshot.
+    pub(super) fn label(&self, hash: &str, config: Option<&str>) -> Label {
+        let mut label = blake3::Hasher::new();
+        label.update(self.settings.as_bytes()).update(hash.as_bytes());
+        match config {
+            Some(config) => label.update(b"configured").update(config.as_bytes()),
+            None => label.update(b"as it came"),
+        };
+        Label(label.finalize())
+    }
+
+    /// Out of the cache, else compiled and kept, with the size of the machine code.
+    fn compiled(
+        &self,
+        label: &Label,
+        compile: impl FnOnce() -> Result<MachineCode, Unmade>,
+    ) -> Result<(Component, usize), Unmade> {
+        if let Some(found) = self.cache.as_ref().and_then(|cache| self.found(cache, label)) {
+            self.found.fetch_add(1, Ordering::Relaxed);
+            return Ok(found);
+        }
+        let code = compile()?;
+        self.compiled.fetch_add(1, Ordering::Relaxed);
+        let component = code.load(&self.engine).map_err(|error| Unmade::Uncompilable(component::one_line(&error)))?;
+        if let Some(cache) = &self.cache {
+            cache.put(label, &code);
+        }
+        Ok((component, code.len()))
+    }
+
+    fn found(&self, cache: &Cache, label: &Label) -> Option<(Component, usize)> {
+        let code = cache.get(label)?;
+        match code.load(&self.engine) {
+            Ok(component) => Some((component, code.len())),
+            Err(error) => {
+                cache.forget(label, &component::one_line(&error));
+                None
+            }
+        }
+    }
+}
+
+/// The engine's settings, wasmtime's version among them, and this host's version: it says how snapshots are made.
+fn digest(engine: &Engine) -> blake3::Hash {
+    struct Digest(blake3::Hasher);
+    impl Hasher for Digest {
+        fn write(&mut self, bytes: &[u8]) {
+            self.0.update(bytes);
+        }
+        fn finish(&self) -> u64 {
+            0
+        }
+    }
+    let mut digest = Digest(blake3::Hasher::new());
+    engine.precompile_compatibility_hash().hash(&mut digest);
+    env!("CARGO_PKG_VERSION").hash(&mut digest);
+    digest.0.finalize()
 }
 
 /// What a plugin's `describe` answered, taken apart.

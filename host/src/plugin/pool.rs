@@ -1,4 +1,4 @@
-//! The guests' own threads: as many as there are cores, so that a busy guest delays guests and never the I/O.
+//! Threads of the plugins' own, so that a busy guest delays guests and never the I/O.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
@@ -8,20 +8,31 @@ use tokio::sync::oneshot;
 
 type Job = Box<dyn FnOnce() + Send>;
 
-/// Threads that wait for guests to run. They end when this is dropped.
-pub(super) struct GuestThreads {
+/// Threads that wait for work. They end when this is dropped.
+pub(super) struct Threads {
     jobs: mpsc::Sender<Job>,
 }
 
-impl GuestThreads {
-    pub(super) fn start() -> std::io::Result<Self> {
+impl Threads {
+    /// As many as there are cores, for guests.
+    pub(super) fn for_guests() -> std::io::Result<Self> {
+        Self::start("guest", thread::available_parallelism()?.get())
+    }
+
+    pub(super) fn start(name: &str, count: usize) -> std::io::Result<Self> {
         let (jobs, waiting) = mpsc::channel::<Job>();
         let waiting = Arc::new(Mutex::new(waiting));
-        for number in 0..thread::available_parallelism()?.get() {
+        for number in 0..count {
             let waiting = waiting.clone();
-            thread::Builder::new().name(format!("guest-{number}")).spawn(move || work(&waiting))?;
+            thread::Builder::new().name(format!("{name}-{number}")).spawn(move || work(&waiting))?;
         }
         Ok(Self { jobs })
+    }
+
+    /// Has the work done on the next free thread, some time.
+    pub(super) fn queue(&self, work: impl FnOnce() + Send + 'static) {
+        // The threads live as long as this does.
+        let _ = self.jobs.send(Box::new(work));
     }
 
     /// Runs the work on the next free thread. None when it panicked, which is a fault of the host's.
@@ -55,7 +66,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_panic_is_told_and_costs_no_thread() {
-        let threads = GuestThreads::start().unwrap();
+        let threads = Threads::for_guests().unwrap();
         for _ in 0..20 {
             assert_eq!(threads.run(|| -> u32 { panic!("on purpose") }).await, None);
         }

@@ -6,12 +6,13 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
+use bytes::Bytes;
 
 use crate::model::plugin::{PluginFailure, PluginFailureKind, PluginName, Stages};
 use crate::nearest::did_you_mean;
 use crate::plugin::PluginInfo;
 use crate::plugin::component::Callable;
-use crate::plugin::loader::{About, Loader};
+use crate::plugin::loader::{About, Loader, Origin};
 
 include!(concat!(env!("OUT_DIR"), "/built_in.rs"));
 
@@ -20,6 +21,8 @@ include!(concat!(env!("OUT_DIR"), "/built_in.rs"));
 pub(super) struct Active {
     pub(super) name: PluginName,
     pub(super) component: Arc<Callable>,
+    /// What it was compiled from; its snapshots are made of it.
+    pub(super) bytes: Bytes,
     pub(super) about: Arc<About>,
 }
 
@@ -46,13 +49,13 @@ struct Directory {
 }
 
 pub(super) struct Registry {
-    loader: Loader,
+    loader: Arc<Loader>,
     built_in: BTreeMap<PluginName, BuiltIn>,
     directory: ArcSwap<Directory>,
 }
 
 impl Registry {
-    pub(super) fn new(loader: Loader) -> Self {
+    pub(super) fn new(loader: Arc<Loader>) -> Self {
         let entry = |(name, bytes): &(&str, &'static [u8])| {
             let name: PluginName = name.parse().expect("the build script takes the crates' names");
             (name, BuiltIn { bytes, active: OnceLock::new() })
@@ -86,7 +89,7 @@ impl Registry {
         if let Some(active) = built_in.active.get() {
             return Ok(active.clone());
         }
-        let loaded = self.loader.load(name, built_in.bytes)?;
+        let loaded = self.loader.load(name, Bytes::from_static(built_in.bytes), Origin::BuiltIn)?;
         Ok(built_in.active.get_or_init(|| loaded).clone())
     }
 
@@ -165,8 +168,14 @@ pub(super) fn info(name: String, file: Option<String>, active: Option<&Active>, 
         description: active.map(|active| active.about.description.clone()).unwrap_or_default(),
         version: active.map(|active| active.about.version.clone()).unwrap_or_default(),
         config_schema: active.and_then(|active| active.about.config_schema.clone()),
+        per_instance: None,
         error,
     }
+}
+
+/// The component of a plugin that the binary carries.
+pub(super) fn built_in(name: &str) -> Option<Bytes> {
+    BUILT_IN.iter().find(|(built_in, _)| *built_in == name).map(|(_, bytes)| Bytes::from_static(bytes))
 }
 
 fn stem(file: &str) -> &str {

@@ -8,13 +8,17 @@ use anyhow::Context;
 use async_trait::async_trait;
 use bytes::Bytes;
 
+use crate::limits::PLUGIN_CHILDREN_MAX;
 use crate::model::plugin::{PluginFailure, PluginFailureKind, PluginName, PluginUse, Stages};
-use crate::plugin::call::{Called, configure};
+use crate::plugin::cache::CacheSettings;
+use crate::plugin::call::{Called, configured};
 use crate::plugin::chain::{self, Link};
+use crate::plugin::errand::Unmade;
 use crate::plugin::limits::PluginLimits;
-use crate::plugin::loader::Loader;
-use crate::plugin::pool::GuestThreads;
-use crate::plugin::registry::Registry;
+use crate::plugin::loader::{Loader, WorkDone};
+use crate::plugin::pool::Threads;
+use crate::plugin::registry::{Active, Registry};
+use crate::plugin::snapshots::Snapshots;
 use crate::plugin::watcher::Watcher;
 use crate::plugin::{ChainOutcome, Fetched, PluginInfo, PluginRuntime};
 
@@ -25,12 +29,19 @@ pub struct RuntimeSettings {
     pub directory: Option<PathBuf>,
     /// What each plugin may use for each payload.
     pub limits: PluginLimits,
+    /// The `runhook` binary, by which children are started; none to do their work in this process.
+    pub program: Option<PathBuf>,
+    /// Where compiled plugins are kept; none to compile them at every start.
+    pub cache: Option<CacheSettings>,
 }
 
 /// Runs guests with wasmtime on threads of its own.
 pub struct WasmRuntime {
     registry: Arc<Registry>,
-    threads: GuestThreads,
+    snapshots: Arc<Snapshots>,
+    threads: Threads,
+    /// They wait for children, which is no work for a guest's thread; and a host that stops does not wait for them.
+    checks: Threads,
 }
 
 impl WasmRuntime {
@@ -40,14 +51,32 @@ impl WasmRuntime {
     /// # Errors
     /// That the directory cannot be made or read, or that the machine has no threads or memory for guests.
     pub fn start(settings: RuntimeSettings) -> anyhow::Result<Self> {
-        let registry = Arc::new(Registry::new(Loader::new(settings.limits)?));
+        let loader = Arc::new(Loader::new(&settings)?);
+        let registry = Arc::new(Registry::new(loader.clone()));
         if let Some(directory) = &settings.directory {
             let watcher = fs::create_dir_all(directory)
                 .and_then(|()| Watcher::begin(directory, &registry))
                 .with_context(|| format!("cannot read the plugin directory {}", directory.display()))?;
             watcher.watch(&registry)?;
         }
-        Ok(Self { registry, threads: GuestThreads::start()? })
+        let checks = Threads::start("checks", PLUGIN_CHILDREN_MAX)?;
+        Ok(Self { registry, snapshots: Snapshots::start(loader)?, threads: Threads::for_guests()?, checks })
+    }
+
+    /// What was done so far to have plugins ready.
+    pub fn work_done(&self) -> WorkDone {
+        self.registry.loader().work_done()
+    }
+
+    /// Whether the plugin takes the configuration, by an instance in this process.
+    async fn try_out(&self, active: Active, config: String) -> Result<(), PluginFailure> {
+        let (registry, name) = (self.registry.clone(), active.name.clone());
+        let work = move || {
+            let called = Called { name: &active.name, component: &active.component, config: Some(&config) };
+            let _running = registry.loader().running();
+            configured(called, &registry.loader().limits).map(drop)
+        };
+        self.threads.run(work).await.unwrap_or_else(|| Err(our_fault(name)))
     }
 }
 
@@ -57,9 +86,9 @@ impl PluginRuntime for WasmRuntime {
         let Some(first) = chain.first().map(|plugin| plugin.name.clone()) else {
             return ChainOutcome::Send(crate::model::payload::Body::json(document));
         };
-        let (registry, chain) = (self.registry.clone(), chain.to_vec());
+        let (registry, snapshots, chain) = (self.registry.clone(), self.snapshots.clone(), chain.to_vec());
         let work = move || {
-            let links = chain.iter().map(|plugin| link(&registry, plugin)).collect();
+            let links = chain.iter().map(|plugin| link(&registry, &snapshots, plugin)).collect();
             let _running = registry.loader().running();
             chain::run(links, document, fetched, &registry.loader().limits)
         };
@@ -67,26 +96,36 @@ impl PluginRuntime for WasmRuntime {
     }
 
     async fn check(&self, plugin: &PluginUse) -> Result<Stages, PluginFailure> {
-        let (registry, plugin) = (self.registry.clone(), plugin.clone());
-        let name = plugin.name.clone();
+        let (registry, snapshots) = (self.registry.clone(), self.snapshots.clone());
+        let (name, config) = (plugin.name.clone(), plugin.config.to_string());
         let work = move || {
-            let active = registry.find(&plugin.name)?;
-            let config = plugin.config.to_string();
-            let called = Called { name: &active.name, component: &active.component, config: &config };
-            let _running = registry.loader().running();
-            configure(called, &registry.loader().limits)?;
-            Ok(active.component.exports.stages())
+            let active = registry.find(&name)?;
+            let prepared = snapshots.prepare(&active, &config);
+            Ok((active, config, prepared))
         };
-        self.threads.run(work).await.unwrap_or_else(|| Err(our_fault(name)))
+        let prepared = self.checks.run(work).await;
+        let (active, config, prepared) = prepared.unwrap_or_else(|| Err(our_fault(plugin.name.clone())))?;
+        let stages = active.component.exports.stages();
+        match prepared {
+            Ok(()) => {}
+            Err(Unmade::Failed(failure)) => return Err(failure),
+            // It could not be asked apart from the host: it is asked as payloads will ask it.
+            Err(_) => self.try_out(active, config).await?,
+        }
+        Ok(stages)
     }
 
     fn plugins(&self) -> Vec<PluginInfo> {
-        self.registry.list()
+        let per_instance = |plugin: &PluginInfo| plugin.hash.as_ref().and_then(|hash| self.snapshots.unfit(hash));
+        let listed = self.registry.list().into_iter();
+        listed.map(|plugin| PluginInfo { per_instance: per_instance(&plugin), ..plugin }).collect()
     }
 }
 
-fn link(registry: &Registry, plugin: &PluginUse) -> Link {
-    Link { found: registry.find(&plugin.name), config: plugin.config.to_string(), on_error: plugin.on_error }
+fn link(registry: &Registry, snapshots: &Arc<Snapshots>, plugin: &PluginUse) -> Link {
+    let (found, config) = (registry.find(&plugin.name), plugin.config.to_string());
+    let snapshot = found.as_ref().ok().and_then(|active| snapshots.at_hand(active, &config));
+    Link { found, snapshot, config, on_error: plugin.on_error }
 }
 
 fn our_fault(plugin: PluginName) -> PluginFailure {

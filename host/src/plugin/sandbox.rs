@@ -85,6 +85,11 @@ impl Sandbox {
         }
     }
 
+    /// Whether the guest holds a stream or the like, which only this instance can have.
+    pub(super) fn holds_handles(&self) -> bool {
+        !self.table.is_empty()
+    }
+
     /// Looked at whenever the epoch moves on.
     pub(super) fn check_time(&mut self) -> wasmtime::Result<()> {
         self.time.check().map_err(|out_of_time| {

@@ -1,5 +1,6 @@
 //! A plugin file under the production runtime and limits, for its author: `plugin check` and `plugin test`.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -7,13 +8,15 @@ use bytes::Bytes;
 use crate::document::{Document, DocumentError};
 use crate::model::payload::Body;
 use crate::model::plugin::{PluginFailure, PluginName};
-use crate::plugin::PluginInfo;
-use crate::plugin::call::{Called, Made, Usage, process};
+use crate::plugin::call::{Called, Made, Usage, configured, process};
+use crate::plugin::component::Callable;
+use crate::plugin::errand::Unmade;
 use crate::plugin::limits::PluginLimits;
 use crate::plugin::linked::Links;
-use crate::plugin::loader::Loader;
+use crate::plugin::loader::{Loader, Origin};
 use crate::plugin::pool::on_own_thread;
-use crate::plugin::registry::{Active, info, name_beside_built_in};
+use crate::plugin::registry::{Active, built_in, info, name_beside_built_in};
+use crate::plugin::{PluginInfo, RuntimeSettings};
 
 /// What an author can do about a field that lies elsewhere.
 const NOT_FETCHED: &str = "the host would fetch them, a trial does not: put them into the payload in place of null";
@@ -23,6 +26,14 @@ pub struct Trial {
     loader: Loader,
     active: Active,
     file: String,
+}
+
+/// A loaded plugin with a configuration.
+pub struct Prepared<'a> {
+    trial: &'a Trial,
+    config: String,
+    /// The plugin as payloads meet it, or why it is configured for each.
+    snapshot: Result<Callable, Unmade>,
 }
 
 /// What a plugin made of a payload file.
@@ -50,14 +61,27 @@ pub enum TrialOutcome {
 }
 
 impl Trial {
-    /// Loads a plugin file as the host would.
+    /// Loads a plugin file as the host would. `program` is the `runhook` binary, by which children are started; none does
+    /// their work in this process.
     ///
     /// # Errors
     /// In words, why the host would not.
-    pub fn load(file: &str, bytes: &[u8], limits: PluginLimits) -> Result<Self, String> {
-        let name: PluginName = name_beside_built_in(file)?;
-        let loader = Loader::new(limits).map_err(|error| format!("the sandbox cannot start: {error:#}"))?;
-        let active = loader.load(&name, bytes)?;
+    pub fn load(file: &str, bytes: Bytes, limits: PluginLimits, program: Option<PathBuf>) -> Result<Self, String> {
+        Self::of(name_beside_built_in(file)?, file, bytes, RuntimeSettings { limits, program, ..Default::default() })
+    }
+
+    /// Loads a plugin that comes with runhook.
+    ///
+    /// # Errors
+    /// In words, that there is none of that name.
+    pub fn built_in(name: &PluginName, limits: PluginLimits) -> Result<Self, String> {
+        let bytes = built_in(name.as_str()).ok_or_else(|| format!("no built-in plugin is called `{name}`"))?;
+        Self::of(name.clone(), name.as_str(), bytes, RuntimeSettings { limits, ..Default::default() })
+    }
+
+    fn of(name: PluginName, file: &str, bytes: Bytes, settings: RuntimeSettings) -> Result<Self, String> {
+        let loader = Loader::new(&settings).map_err(|error| format!("the sandbox cannot start: {error:#}"))?;
+        let active = loader.load(&name, bytes, Origin::File)?;
         Ok(Self { loader, active, file: file.to_owned() })
     }
 
@@ -76,18 +100,73 @@ impl Trial {
         &self.loader.limits
     }
 
+    /// Configures the plugin as the host would. Blocks.
+    pub fn prepare(&self, config: &str) -> Prepared<'_> {
+        let snapshot = self.loader.snapshot(&self.active, config).map(|snapshot| snapshot.callable);
+        Prepared { trial: self, config: config.to_owned(), snapshot }
+    }
+
+    /// The plugin with a configuration that each instance is given anew, for comparison.
+    pub fn per_instance(&self, config: &str) -> Prepared<'_> {
+        let snapshot = Err(Unmade::Unavailable("not asked for".to_owned()));
+        Prepared { trial: self, config: config.to_owned(), snapshot }
+    }
+}
+
+impl Prepared<'_> {
+    /// The plugin's failure over its configuration.
+    pub fn refusal(&self) -> Option<&PluginFailure> {
+        match &self.snapshot {
+            Err(Unmade::Failed(failure)) => Some(failure),
+            _ => None,
+        }
+    }
+
+    /// Why each payload configures the plugin anew; none where payloads start from a snapshot.
+    pub fn why_per_instance(&self) -> Option<String> {
+        self.snapshot.as_ref().err().map(ToString::to_string)
+    }
+
+    /// Makes a fresh instance, configured, and throws it away. On this thread; nothing may be awaited on it.
+    ///
+    /// # Errors
+    /// The plugin's failure.
+    pub fn instantiate(&self) -> Result<(), PluginFailure> {
+        let _running = self.trial.loader.running();
+        configured(self.called(), &self.trial.loader.limits).map(drop)
+    }
+
+    /// Passes a document through a fresh instance. On this thread; nothing may be awaited on it.
+    ///
+    /// # Errors
+    /// The plugin's failure.
+    pub fn pass(&self, document: Document) -> Result<(), PluginFailure> {
+        let links = Arc::new(Links::of(&document, Arc::default()));
+        let _running = self.trial.loader.running();
+        process(self.called(), document, &links, &self.trial.loader.limits).0.map(drop)
+    }
+
+    /// Without a snapshot the instance is configured, and fails there if the plugin does.
+    fn called(&self) -> Called<'_> {
+        let active = &self.trial.active;
+        match &self.snapshot {
+            Ok(snapshot) => Called { name: &active.name, component: snapshot, config: None },
+            Err(_) => Called { name: &active.name, component: &active.component, config: Some(&self.config) },
+        }
+    }
+
     /// Passes a payload through the plugin. Blocks until it has ended or hit a limit. Nothing is fetched: where the
     /// plugin reads a field that lies elsewhere, that is its failure.
     ///
     /// # Errors
     /// That the payload is none.
-    pub fn run(&self, config: &str, payload: Bytes) -> Result<TrialReport, DocumentError> {
+    pub fn run(&self, payload: Bytes) -> Result<TrialReport, DocumentError> {
         let document = Document::parse(payload)?;
         let runs_before = document.len();
-        let called = Called { name: &self.active.name, component: &self.active.component, config };
         let links = Arc::new(Links::of(&document, Arc::default()));
-        let _running = self.loader.running();
-        let (made, usage) = on_own_thread(|| process(called, document, &links, &self.loader.limits));
+        let _running = self.trial.loader.running();
+        let limits = &self.trial.loader.limits;
+        let (made, usage) = on_own_thread(|| process(self.called(), document, &links, limits));
         let result = made.and_then(|made| match made {
             Made::Document(document) => Ok(TrialOutcome::Payload(document.to_bytes(), document.len())),
             Made::NoRuns => Ok(TrialOutcome::NoRuns),
@@ -106,9 +185,39 @@ impl Trial {
 mod tests {
     use super::*;
 
+    const PATTERNS: &str = r#"{"patterns": ["sk-[a-z]+", "[0-9]{16}", "\\w+@\\w+", "(?i)secret"]}"#;
+
+    fn redact() -> Trial {
+        Trial::built_in(&"redact".parse().unwrap(), PluginLimits::default()).unwrap()
+    }
+
+    #[test]
+    fn a_payload_comes_out_the_same_from_a_snapshot_and_from_an_instance_of_its_own() {
+        let (redact, payload) =
+            (redact(), Bytes::from_static(br#"{"runs":[{"id":"1","inputs":"a sk-b and \"c@d\""}]}"#));
+        let made = |prepared: Prepared<'_>| match prepared.run(payload.clone()).unwrap().result.unwrap() {
+            TrialOutcome::Payload(bytes, _) => bytes,
+            other => panic!("{other:?}"),
+        };
+        let prepared = redact.prepare(PATTERNS);
+        assert_eq!(prepared.why_per_instance(), None);
+        let from_snapshot = made(prepared);
+        assert_eq!(from_snapshot, made(redact.per_instance(PATTERNS)));
+        assert_eq!(from_snapshot, r#"{"runs":[{"id":"1","inputs":"a [redacted] and \"[redacted]\""}]}"#);
+    }
+
+    #[test]
+    fn a_refused_configuration_leaves_no_snapshot() {
+        let redact = redact();
+        let prepared = redact.prepare(r#"{"patterns": ["("]}"#);
+        let refusal = prepared.refusal().unwrap();
+        assert_eq!((refusal.export.as_str(), refusal.plugin.as_str()), ("configure", "redact"));
+        assert!(refusal.message.contains("regex parse error"), "{refusal}");
+    }
+
     #[test]
     fn a_built_ins_name_is_refused_as_the_host_would() {
-        let refused = Trial::load("errors_only.wasm", b"", PluginLimits::default()).err().unwrap();
+        let refused = Trial::load("errors_only.wasm", Bytes::new(), PluginLimits::default(), None).err().unwrap();
         assert_eq!(refused, "a built-in plugin is called `errors-only`; rename the file");
     }
 }

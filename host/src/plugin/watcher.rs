@@ -15,6 +15,7 @@ use std::time::Duration;
 use rustix::fs::{Mode, OFlags};
 use tracing::{info, warn};
 
+use crate::plugin::loader::Origin;
 use crate::plugin::registry::{Active, Registry};
 
 /// Between two looks: a plugin is active about two of these after the copy.
@@ -99,7 +100,9 @@ impl Watcher {
 
     fn load(&mut self, registry: &Registry, file: &str, stamp: Stamp) {
         let loaded = match read(&self.directory, file, stamp, registry.loader().limits.file_bytes) {
-            Ok(bytes) => registry.free_name(file).and_then(|name| registry.loader().load(&name, &bytes)),
+            Ok(bytes) => {
+                registry.free_name(file).and_then(|name| registry.loader().load(&name, bytes.into(), Origin::File))
+            }
             Err(ReadError::Changed) => return,
             Err(ReadError::Refused(reason)) => Err(reason),
         };

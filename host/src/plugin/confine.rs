@@ -1,0 +1,146 @@
+//! What a child process gives up before it reads what it is to work on: files, processes, the network, time without end.
+//!
+//! A child that cannot confine itself does no work.
+
+#[cfg(target_os = "linux")]
+pub(super) use linux::{confine, let_go};
+
+/// What the child does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Use {
+    /// Runs a guest: machine code is made and run.
+    Guest,
+    /// Makes machine code and runs none.
+    Compiler,
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(super) fn let_go() -> Result<(), String> {
+    Err("this system has no seccomp".to_owned())
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(super) fn confine(_: Use) -> Result<(), String> {
+    let_go()
+}
+
+#[cfg(target_os = "linux")]
+mod linux {
+    use std::collections::BTreeMap;
+    use std::env::consts::ARCH;
+    use std::fs;
+
+    use rustix::process::{Resource, Rlimit, Signal, set_parent_process_death_signal, setrlimit};
+    use rustix::thread::set_no_new_privs;
+    use seccompiler::{
+        BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
+        TargetArch, apply_filter_all_threads,
+    };
+
+    use super::Use;
+    use crate::limits::{PLUGIN_CHILD_CPU_SECONDS_MAX, PLUGIN_CHILD_DATA_BYTES_MAX};
+
+    type Rules = BTreeMap<i64, Vec<SeccompRule>>;
+
+    /// Lets go of what came from the parent, first of all: its files, and a life that is longer than its own.
+    ///
+    /// # Errors
+    /// In words, what the system refuses.
+    pub(in super::super) fn let_go() -> Result<(), String> {
+        let refused = set_parent_process_death_signal(Some(Signal::KILL));
+        refused.map_err(|error| format!("cannot end with its parent: {error}"))?;
+        close_inherited().map_err(|error| format!("cannot see its open files: {error}"))
+    }
+
+    /// Confines all threads of this process, for good.
+    ///
+    /// # Errors
+    /// In words, what the system refuses.
+    pub(in super::super) fn confine(purpose: Use) -> Result<(), String> {
+        let refused = |what: &'static str| move |error: rustix::io::Errno| format!("{what}: {error}");
+        for (resource, bound) in LIMITS {
+            let limit = Rlimit { current: Some(bound), maximum: Some(bound) };
+            setrlimit(resource, limit).map_err(refused("cannot limit itself"))?;
+        }
+        set_no_new_privs(true).map_err(refused("cannot give up privileges"))?;
+        let program = filter(purpose).map_err(|error| format!("has no filter of system calls: {error}"))?;
+        apply_filter_all_threads(&program).map_err(|error| format!("cannot filter its system calls: {error}"))
+    }
+
+    /// Address space has no limit: wasmtime reserves it generously and uses little.
+    const LIMITS: [(Resource, u64); 5] = [
+        (Resource::Cpu, PLUGIN_CHILD_CPU_SECONDS_MAX),
+        (Resource::Data, PLUGIN_CHILD_DATA_BYTES_MAX),
+        (Resource::Nofile, 0),
+        (Resource::Core, 0),
+        (Resource::Fsize, 0),
+    ];
+
+    /// The host opens its files so that no child gets them; what the host itself was started with may come through.
+    fn close_inherited() -> std::io::Result<()> {
+        let number = |entry: fs::DirEntry| entry.file_name().to_str()?.parse::<i32>().ok();
+        let open: Vec<i32> = fs::read_dir("/proc/self/fd")?.filter_map(|entry| number(entry.ok()?)).collect();
+        for file in open.into_iter().filter(|file| *file > 2) {
+            // The folder's own is closed already.
+            let _ = nix::unistd::close(file);
+        }
+        Ok(())
+    }
+
+    /// Everything else fails as not permitted. It does not kill: what the C library tries on the side differs from one to
+    /// the next, and it copes with a refusal.
+    fn filter(purpose: Use) -> Result<BpfProgram, seccompiler::Error> {
+        let mut rules: Rules = ALWAYS.iter().map(|call| (*call, Vec::new())).collect();
+        rules.insert(libc::SYS_read, vec![when(&[argument(0, SeccompCmpOp::Eq, 0)?])?]);
+        rules.insert(
+            libc::SYS_write,
+            vec![when(&[argument(0, SeccompCmpOp::Eq, 1)?])?, when(&[argument(0, SeccompCmpOp::Eq, 2)?])?],
+        );
+        let anonymous = argument(3, SeccompCmpOp::MaskedEq(libc::MAP_ANONYMOUS as u64), libc::MAP_ANONYMOUS as u64)?;
+        let mut mapped = vec![anonymous];
+        let mut protected = Vec::new();
+        if purpose == Use::Compiler {
+            let not_executable = argument(2, SeccompCmpOp::MaskedEq(libc::PROT_EXEC as u64), 0)?;
+            mapped.push(not_executable.clone());
+            protected.push(when(&[not_executable])?);
+        }
+        rules.insert(libc::SYS_mmap, vec![when(&mapped)?]);
+        rules.insert(libc::SYS_mprotect, protected);
+        let architecture = TargetArch::try_from(ARCH)?;
+        let refused = SeccompAction::Errno(libc::EPERM as u32);
+        let filter = SeccompFilter::new(rules, refused, SeccompAction::Allow, architecture)?;
+        Ok(filter.try_into()?)
+    }
+
+    fn argument(index: u8, operator: SeccompCmpOp, value: u64) -> Result<SeccompCondition, seccompiler::BackendError> {
+        SeccompCondition::new(index, SeccompCmpArgLen::Dword, operator, value)
+    }
+
+    fn when(conditions: &[SeccompCondition]) -> Result<SeccompRule, seccompiler::BackendError> {
+        SeccompRule::new(conditions.to_vec())
+    }
+
+    /// Memory, locks and waiting, traps of the guest, the thread's CPU clock, and the end. Nothing opens, starts or connects.
+    const ALWAYS: &[i64] = &[
+        libc::SYS_munmap,
+        libc::SYS_mremap,
+        libc::SYS_madvise,
+        libc::SYS_brk,
+        libc::SYS_futex,
+        libc::SYS_sched_yield,
+        libc::SYS_nanosleep,
+        libc::SYS_clock_nanosleep,
+        libc::SYS_clock_gettime,
+        libc::SYS_getrandom,
+        libc::SYS_close,
+        libc::SYS_rt_sigaction,
+        libc::SYS_rt_sigprocmask,
+        libc::SYS_rt_sigreturn,
+        libc::SYS_sigaltstack,
+        libc::SYS_restart_syscall,
+        // Writing code on aarch64 needs the other cores to see it.
+        libc::SYS_membarrier,
+        libc::SYS_exit,
+        libc::SYS_exit_group,
+    ];
+}

@@ -1,0 +1,83 @@
+//! Messages between the host and its children, over a pipe: a JSON head of bounded size, then bytes of bounded number.
+
+use std::io::{self, Read, Write};
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+/// Bytes of a head: a configuration comes in it, and a rules document has 4 MiB at most, twice that once escaped.
+const HEAD_BYTES_MAX: u32 = 16 * 1024 * 1024;
+
+#[derive(Serialize, Deserialize)]
+struct Head<T> {
+    said: T,
+    body_bytes: u64,
+}
+
+/// Writes what is said, then the bytes.
+///
+/// # Errors
+/// The pipe's, or that the head is too long.
+pub(super) fn write<T: Serialize>(pipe: &mut impl Write, said: &T, body: &[u8]) -> io::Result<()> {
+    let head = serde_json::to_vec(&Head { said, body_bytes: body.len() as u64 })?;
+    let bytes = u32::try_from(head.len()).ok().filter(|bytes| *bytes <= HEAD_BYTES_MAX).ok_or_else(too_long)?;
+    pipe.write_all(&bytes.to_le_bytes())?;
+    pipe.write_all(&head)?;
+    pipe.write_all(body)?;
+    pipe.flush()
+}
+
+/// Reads what is said and its bytes.
+///
+/// # Errors
+/// The pipe's, that it ends early, or that there is more than may be.
+pub(super) fn read<T: DeserializeOwned>(pipe: &mut impl Read, body_bytes_max: u64) -> io::Result<(T, Vec<u8>)> {
+    let mut bytes = [0; 4];
+    pipe.read_exact(&mut bytes)?;
+    let bytes = u32::from_le_bytes(bytes);
+    if bytes > HEAD_BYTES_MAX {
+        return Err(too_long());
+    }
+    let head: Head<T> = serde_json::from_slice(&exactly(pipe, u64::from(bytes))?)?;
+    if head.body_bytes > body_bytes_max {
+        return Err(too_long());
+    }
+    Ok((head.said, exactly(pipe, head.body_bytes)?))
+}
+
+/// Memory is taken for what comes, not for what was announced.
+fn exactly(pipe: &mut impl Read, bytes: u64) -> io::Result<Vec<u8>> {
+    let mut read = Vec::new();
+    pipe.take(bytes).read_to_end(&mut read)?;
+    if read.len() as u64 == bytes { Ok(read) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
+}
+
+fn too_long() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "the message is too long")
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read_and_no_part_of_it_passes_for_the_whole(said: String, body: Vec<u8>, cut: prop::sample::Index) {
+            let mut pipe = Vec::new();
+            write(&mut pipe, &said, &body).unwrap();
+            let whole: (String, Vec<u8>) = read(&mut pipe.as_slice(), body.len() as u64).unwrap();
+            prop_assert_eq!(whole, (said, body));
+            prop_assert!(read::<String>(&mut &pipe[..cut.index(pipe.len())], u64::MAX).is_err());
+        }
+    }
+
+    #[test]
+    fn more_than_may_be_is_refused() {
+        let mut pipe = Vec::new();
+        write(&mut pipe, &(), b"four").unwrap();
+        assert!(read::<()>(&mut pipe.as_slice(), 3).is_err());
+        assert!(read::<()>(&mut [255, 255, 255, 255, b'{'].as_slice(), 3).is_err());
+    }
+}

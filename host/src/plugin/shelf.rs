@@ -1,0 +1,228 @@
+//! Where snapshots stand ready, by plugin and configuration; the least recently used makes room.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use crate::limits::{SNAPSHOT_RETRY_AFTER, SNAPSHOTS_BYTES_MAX, SNAPSHOTS_MAX};
+use crate::plugin::machine_code::Label;
+
+/// What is known of a plugin with a configuration.
+#[derive(Debug)]
+pub(super) enum Known<T> {
+    /// The snapshot, and the bytes that it takes.
+    Ready(Arc<T>, usize),
+    /// It is configured per instance, for this reason.
+    Unfit(String),
+    /// Somebody is at work on it.
+    InWork,
+    /// It failed then; what failed may pass.
+    Failed(Instant),
+}
+
+/// What a payload does about it.
+pub(super) enum Taken<T> {
+    /// It starts from this.
+    Ready(Arc<T>),
+    /// It is configured by itself, and whoever was told so has a snapshot made.
+    Wanted(InWork<T>),
+    /// It is configured by itself.
+    None,
+}
+
+struct Entry<T> {
+    /// The component's hash.
+    component: String,
+    known: Known<T>,
+    used: u64,
+}
+
+struct Entries<T> {
+    by_label: HashMap<Label, Entry<T>>,
+    uses: u64,
+}
+
+pub(super) struct Shelf<T> {
+    entries: Mutex<Entries<T>>,
+    work_is_done: Condvar,
+}
+
+/// The right to work on an entry, alone. Dropped without a result, it is as if nobody had begun.
+pub(super) struct InWork<T> {
+    shelf: Arc<Shelf<T>>,
+    label: Label,
+    is_done: bool,
+}
+
+impl<T> Shelf<T> {
+    pub(super) fn new() -> Arc<Self> {
+        let entries = Mutex::new(Entries { by_label: HashMap::new(), uses: 0 });
+        Arc::new(Self { entries, work_is_done: Condvar::new() })
+    }
+
+    /// For a payload: never waits.
+    pub(super) fn take(self: &Arc<Self>, label: Label, component: &str) -> Taken<T> {
+        let mut entries = self.lock();
+        match entries.used(&label) {
+            Some(Known::Ready(snapshot, _)) => return Taken::Ready(snapshot.clone()),
+            Some(Known::Failed(at)) if at.elapsed() >= SNAPSHOT_RETRY_AFTER => {}
+            Some(_) => return Taken::None,
+            None => {}
+        }
+        Taken::Wanted(self.begin(&mut entries, label, component))
+    }
+
+    /// For a check: waits while somebody else is at work on it, and hands out the work where there is nothing.
+    pub(super) fn wait_for(self: &Arc<Self>, label: Label, component: &str) -> Result<(), InWork<T>> {
+        let mut entries = self.lock();
+        loop {
+            match entries.used(&label) {
+                Some(Known::Ready(..) | Known::Unfit(_)) => return Ok(()),
+                Some(Known::InWork) => {
+                    entries = self.work_is_done.wait(entries).unwrap_or_else(PoisonError::into_inner);
+                }
+                Some(Known::Failed(_)) | None => return Err(self.begin(&mut entries, label, component)),
+            }
+        }
+    }
+
+    /// Why a component is configured per instance, where it is.
+    pub(super) fn unfit(&self, component: &str) -> Option<String> {
+        let entries = self.lock();
+        entries.by_label.values().filter(|entry| entry.component == component).find_map(|entry| match &entry.known {
+            Known::Unfit(reason) => Some(reason.clone()),
+            _ => None,
+        })
+    }
+
+    fn begin(self: &Arc<Self>, entries: &mut Entries<T>, label: Label, component: &str) -> InWork<T> {
+        entries.put(label, component.to_owned(), Known::InWork);
+        InWork { shelf: self.clone(), label, is_done: false }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Entries<T>> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<T> InWork<T> {
+    /// Says what came of it.
+    pub(super) fn finish(mut self, known: Known<T>) {
+        self.is_done = true;
+        let mut entries = self.shelf.lock();
+        if let Some(entry) = entries.by_label.get_mut(&self.label) {
+            entry.known = known;
+        }
+        entries.make_room(&self.label);
+        self.shelf.work_is_done.notify_all();
+    }
+}
+
+impl<T> Drop for InWork<T> {
+    fn drop(&mut self) {
+        if !self.is_done {
+            self.shelf.lock().by_label.remove(&self.label);
+            self.shelf.work_is_done.notify_all();
+        }
+    }
+}
+
+impl<T> Entries<T> {
+    fn used(&mut self, label: &Label) -> Option<&Known<T>> {
+        self.uses += 1;
+        let entry = self.by_label.get_mut(label)?;
+        entry.used = self.uses;
+        Some(&entry.known)
+    }
+
+    fn put(&mut self, label: Label, component: String, known: Known<T>) {
+        self.by_label.insert(label, Entry { component, known, used: self.uses });
+        self.make_room(&label);
+    }
+
+    /// Until the rest fits, but for the entry itself and what is in work. Payloads that have begun keep what they have.
+    fn make_room(&mut self, kept: &Label) {
+        while self.by_label.len() > SNAPSHOTS_MAX || self.bytes() > SNAPSHOTS_BYTES_MAX {
+            let others = self.by_label.iter().filter(|(label, _)| *label != kept);
+            let idle = others.filter(|(_, entry)| !matches!(entry.known, Known::InWork));
+            let Some(label) = idle.min_by_key(|(_, entry)| entry.used).map(|(label, _)| *label) else { return };
+            self.by_label.remove(&label);
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        self.by_label.values().map(|entry| if let Known::Ready(_, bytes) = entry.known { bytes } else { 0 }).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+
+    fn label(number: usize) -> Label {
+        Label(blake3::hash(&number.to_le_bytes()))
+    }
+
+    fn wanted(shelf: &Arc<Shelf<u32>>, number: usize) -> Option<InWork<u32>> {
+        match shelf.take(label(number), "component") {
+            Taken::Wanted(work) => Some(work),
+            _ => None,
+        }
+    }
+
+    fn is_ready(shelf: &Arc<Shelf<u32>>, number: usize) -> bool {
+        matches!(shelf.take(label(number), "component"), Taken::Ready(_))
+    }
+
+    #[test]
+    fn the_first_payload_asks_for_it_and_all_go_on_without_until_it_is_there() {
+        let shelf = Shelf::new();
+        let work = wanted(&shelf, 1).unwrap();
+        assert!(wanted(&shelf, 1).is_none() && !is_ready(&shelf, 1));
+        work.finish(Known::Ready(Arc::new(7), 1));
+        assert!(is_ready(&shelf, 1));
+    }
+
+    #[test]
+    fn a_check_waits_for_the_work_of_another_and_takes_over_what_was_dropped() {
+        let shelf = Shelf::<u32>::new();
+        let work = wanted(&shelf, 1).unwrap();
+        let waiting = thread::spawn({
+            let shelf = shelf.clone();
+            move || shelf.wait_for(label(1), "component").is_ok()
+        });
+        work.finish(Known::Unfit("it kept a stream".to_owned()));
+        assert!(waiting.join().unwrap());
+        assert_eq!(shelf.unfit("component").unwrap(), "it kept a stream");
+        assert_eq!(shelf.unfit("another"), None);
+        drop(wanted(&shelf, 2).unwrap());
+        assert!(shelf.wait_for(label(2), "component").is_err());
+    }
+
+    #[test]
+    fn a_failure_is_not_tried_again_by_every_payload_but_by_every_check() {
+        let shelf = Shelf::<u32>::new();
+        wanted(&shelf, 1).unwrap().finish(Known::Failed(Instant::now()));
+        assert!(wanted(&shelf, 1).is_none());
+        assert!(shelf.wait_for(label(1), "component").is_err());
+        wanted(&shelf, 1).unwrap().finish(Known::Failed(Instant::now() - SNAPSHOT_RETRY_AFTER));
+        assert!(wanted(&shelf, 1).is_some());
+    }
+
+    #[test]
+    fn the_least_recently_used_makes_room() {
+        let shelf = Shelf::new();
+        let third = SNAPSHOTS_BYTES_MAX / 3;
+        for number in 0..3 {
+            wanted(&shelf, number).unwrap().finish(Known::Ready(Arc::new(0), third));
+        }
+        assert!(is_ready(&shelf, 0));
+        wanted(&shelf, 3).unwrap().finish(Known::Ready(Arc::new(0), third));
+        assert!(is_ready(&shelf, 0) && is_ready(&shelf, 2) && is_ready(&shelf, 3));
+        assert!(wanted(&shelf, 1).is_some());
+        wanted(&shelf, 4).unwrap().finish(Known::Ready(Arc::new(0), SNAPSHOTS_BYTES_MAX + 1));
+        assert!(is_ready(&shelf, 4) && !is_ready(&shelf, 0));
+    }
+}

@@ -1,0 +1,82 @@
+//! Which payloads start from a snapshot, and who has it made: a check waits for it, a payload never does.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Instant;
+
+use tracing::{debug, warn};
+
+use crate::limits::PLUGIN_CHILDREN_MAX;
+use crate::plugin::component::Callable;
+use crate::plugin::errand::Unmade;
+use crate::plugin::loader::Loader;
+use crate::plugin::pool::Threads;
+use crate::plugin::registry::Active;
+use crate::plugin::shelf::{InWork, Known, Shelf, Taken};
+
+pub(super) struct Snapshots {
+    loader: Arc<Loader>,
+    shelf: Arc<Shelf<Callable>>,
+    /// They wait for children.
+    threads: Threads,
+}
+
+impl Snapshots {
+    pub(super) fn start(loader: Arc<Loader>) -> io::Result<Arc<Self>> {
+        let threads = Threads::start("snapshots", PLUGIN_CHILDREN_MAX)?;
+        Ok(Arc::new(Self { loader, shelf: Shelf::new(), threads }))
+    }
+
+    /// What a payload starts from. Where there is none yet, one is being made, and the payload is configured by itself.
+    pub(super) fn at_hand(self: &Arc<Self>, active: &Active, config: &str) -> Option<Arc<Callable>> {
+        let hash = &active.component.hash;
+        match self.shelf.take(self.loader.label(hash, Some(config)), hash) {
+            Taken::Ready(snapshot) => Some(snapshot),
+            Taken::None => None,
+            Taken::Wanted(work) => {
+                let (snapshots, active, config) = (self.clone(), active.clone(), config.to_owned());
+                self.threads.queue(move || drop(snapshots.make(work, &active, &config)));
+                None
+            }
+        }
+    }
+
+    /// Has the snapshot made unless it is at hand. Fine too where the plugin takes the configuration and no snapshot can
+    /// be made. Blocks.
+    ///
+    /// # Errors
+    /// That the plugin fails, or that it could not be asked.
+    pub(super) fn prepare(&self, active: &Active, config: &str) -> Result<(), Unmade> {
+        let hash = &active.component.hash;
+        match self.shelf.wait_for(self.loader.label(hash, Some(config)), hash) {
+            Ok(()) => Ok(()),
+            Err(work) => self.make(work, active, config),
+        }
+    }
+
+    /// Why a component is configured for every payload, where it is.
+    pub(super) fn unfit(&self, hash: &str) -> Option<String> {
+        self.shelf.unfit(hash)
+    }
+
+    fn make(&self, work: InWork<Callable>, active: &Active, config: &str) -> Result<(), Unmade> {
+        let plugin = &active.name;
+        match self.loader.snapshot(active, config) {
+            Ok(snapshot) => {
+                debug!(%plugin, "payloads start from a snapshot");
+                work.finish(Known::Ready(Arc::new(snapshot.callable), snapshot.bytes));
+                Ok(())
+            }
+            Err(Unmade::Unfit(reason) | Unmade::Uncompilable(reason)) => {
+                warn!(%plugin, reason, "no snapshot can be made of a plugin; it is configured for every payload");
+                work.finish(Known::Unfit(reason));
+                Ok(())
+            }
+            Err(unmade) => {
+                warn!(%plugin, reason = ?unmade.to_string(), "there is no snapshot of a plugin for now");
+                work.finish(Known::Failed(Instant::now()));
+                Err(unmade)
+            }
+        }
+    }
+}
