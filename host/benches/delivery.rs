@@ -15,6 +15,7 @@ use runhook::client::Client;
 use runhook::config::ServeConfig;
 use runhook::intake::IntakeBounds;
 use runhook::model::secret::Secret;
+use runhook::plugin::RuntimeSettings;
 use runhook::receiver::{Receiver, Script};
 use runhook::retention::Periods;
 use serde_json::{Value, json};
@@ -45,7 +46,7 @@ impl Bench {
         let folder = tempfile::tempdir().expect("a temporary directory");
         let config = ServeConfig {
             data: folder.path().to_owned(),
-            plugins: None,
+            plugins: RuntimeSettings::default(),
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             public_url: None,
             blobs: None,
@@ -55,7 +56,6 @@ impl Bench {
             periods: Periods::default(),
             offload_after: None,
             secret_key: None,
-            program: None,
         };
         let host = Host::start(config).await.expect("a host");
         let server = format!("http://{}", host.address);

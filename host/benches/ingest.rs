@@ -18,6 +18,7 @@ use runhook::layers;
 use runhook::model::Timestamp;
 use runhook::model::ids::{ProjectId, RunId};
 use runhook::model::run::Run;
+use runhook::plugin::RuntimeSettings;
 use runhook::receiver::{Receiver, Script};
 use runhook::retention::Periods;
 use serde_json::{Value, json};
@@ -67,7 +68,7 @@ fn body() -> Bytes {
 async fn host(folder: &TempDir) -> (Host, String) {
     let config = ServeConfig {
         data: folder.path().to_owned(),
-        plugins: None,
+        plugins: RuntimeSettings::default(),
         listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
         public_url: None,
         blobs: None,
@@ -77,7 +78,6 @@ async fn host(folder: &TempDir) -> (Host, String) {
         periods: Periods::default(),
         offload_after: None,
         secret_key: None,
-        program: None,
     };
     let host = Host::start(config).await.expect("a host");
     let key = std::fs::read_to_string(folder.path().join(KEY_FILE)).expect("a key");

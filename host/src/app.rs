@@ -79,12 +79,7 @@ impl Host {
             info!(deliveries = taken_over, "taking over attempts that nobody saw the end of");
         }
         let rulebook = Arc::new(RuleBook::load(store.clone(), clock.clone()).await?);
-        let settings = RuntimeSettings {
-            directory: config.plugins,
-            program: config.program,
-            cache: Some(cache),
-            ..RuntimeSettings::default()
-        };
+        let settings = RuntimeSettings { cache: Some(cache), ..config.plugins };
         let runtime = tokio::task::spawn_blocking(|| WasmRuntime::start(settings)).await?;
         let plugins: Arc<dyn PluginRuntime> = Arc::new(runtime?);
         let sender = Arc::new(HttpSender::new(AddressPolicy::allowing(config.allow_cidr))?);

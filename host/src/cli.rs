@@ -6,8 +6,10 @@ mod deliveries;
 mod demo;
 pub mod listen;
 mod plugin;
+mod plugin_limits;
 mod rule;
 mod serve;
+mod size;
 mod table;
 
 use std::process::ExitCode;

@@ -11,6 +11,7 @@ use crate::api::TlsFiles;
 use crate::blobs::{BlobSettings, S3Credentials};
 use crate::intake::IntakeBounds;
 use crate::model::secret::Secret;
+use crate::plugin::RuntimeSettings;
 use crate::retention::Periods;
 
 /// Where a host listens, and where a command looks for one.
@@ -24,8 +25,8 @@ pub const DEFAULT_DATA: &str = "./data";
 pub struct ServeConfig {
     /// The data directory; made where there is none.
     pub data: PathBuf,
-    /// The plugin directory, where there is one.
-    pub plugins: Option<PathBuf>,
+    /// The plugin directory, where there is one, and what plugins may use.
+    pub plugins: RuntimeSettings,
     /// Where to listen; port 0 takes a free one.
     pub listen: SocketAddr,
     /// What links to this host begin with; else where it listens.
@@ -44,8 +45,6 @@ pub struct ServeConfig {
     pub offload_after: Option<Duration>,
     /// The sealing key from the environment; else it is a file of the data directory.
     pub secret_key: Option<Secret>,
-    /// The `runhook` binary, by which children of the plugin runtime are started; without it the host does their work.
-    pub program: Option<PathBuf>,
 }
 
 /// The environment's part. Secrets come this way: arguments show in the process list.

@@ -21,6 +21,7 @@ use crate::client::Client;
 use crate::config::ServeConfig;
 use crate::intake::IntakeBounds;
 use crate::model::secret::Secret;
+use crate::plugin::RuntimeSettings;
 use crate::receiver::{Receiver, Script, describe};
 use crate::retention::Periods;
 
@@ -67,7 +68,7 @@ impl Demo {
         let slack = Receiver::start(loopback(), Script::default()).await?;
         let config = ServeConfig {
             data: data.clone(),
-            plugins: Some(plugins),
+            plugins: RuntimeSettings { directory: Some(plugins), program: binary, ..RuntimeSettings::default() },
             listen: loopback(),
             public_url: None,
             blobs: None,
@@ -77,7 +78,6 @@ impl Demo {
             periods: Periods::default(),
             offload_after: None,
             secret_key: None,
-            program: binary,
         };
         let host = Host::start(config).await?;
         let key = std::fs::read_to_string(data.join(KEY_FILE)).context("cannot read the API key")?;

@@ -1,6 +1,7 @@
 //! End-to-end tests: real sockets, the real store, the real binary; time is manual where it matters.
 #![allow(clippy::unwrap_used, reason = "where a test's helper fails, the test fails")]
 
+mod compat;
 mod datasets;
 mod delivery_docs;
 mod directory;
@@ -11,6 +12,7 @@ mod host_process;
 mod idle_rules;
 mod kill;
 mod langsmith_profile;
+mod languages;
 mod large_fields;
 mod ledger;
 mod linked_fields;

@@ -150,6 +150,29 @@ fn a_plugin_check_says_whether_payloads_start_from_a_snapshot() {
     assert!(!is_ok && text.contains("say please"), "{text}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_over_the_cap_is_answered_with_the_option_that_lets_it_in() {
+    let scene = Scene::set();
+    let file = scene.path("large.wasm");
+    std::fs::write(&file, vec![0; 1024 * 1024 + 1]).unwrap();
+    let words = "it has 2 MiB, and a plugin may have 1; allow it with --max-plugin-file 2";
+    let (is_ok, text) = run(&["plugin", "check", &file, "--max-plugin-file", "1"]);
+    assert!(!is_ok && text.contains(words), "{text}");
+    let (is_ok, text) = run(&["plugin", "check", &file, "--max-plugin-file", "2"]);
+    assert!(!is_ok && text.contains("it is no WebAssembly"), "{text}");
+    let mut settings = HostSettings::on(&scene.folder.path().join("data"));
+    settings.plugins = Some(scene.folder.path().to_owned());
+    settings.arguments = ["--max-plugin-file", "1"].map(str::to_owned).to_vec();
+    let host = HostProcess::start(&settings);
+    let listed = host.cli_ok(&["plugin", "list"]);
+    assert!(listed.contains(words), "{listed}");
+}
+
+#[test]
+fn the_contract_is_printed_as_it_stands() {
+    assert_eq!(run(&["plugin", "wit"]), (true, include_str!("../../wit/plugin.wit").to_owned()));
+}
+
 #[test]
 fn a_command_that_finds_no_host_or_key_says_what_to_do() {
     let scene = Scene::set();

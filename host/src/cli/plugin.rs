@@ -1,4 +1,4 @@
-//! `runhook plugin new|check|test|list`: for authors, with the production runtime and limits.
+//! `runhook plugin new|check|test|list|wit`: for authors, with the production runtime and limits.
 
 mod report;
 
@@ -12,11 +12,15 @@ use clap::{Args, Subcommand};
 use serde_json::Value;
 
 use crate::cli::connection::Connection;
+use crate::cli::plugin_limits::PluginLimitArgs;
 use crate::cli::table::table;
 use crate::config::Environment;
 use crate::model::plugin::PluginName;
 use crate::plugin::scaffold::{ScaffoldKind, scaffold};
 use crate::plugin::{PluginInfo, PluginLimits, Trial};
+
+/// The contract between host and plugins.
+const WIT: &str = include_str!("../../../wit/plugin.wit");
 
 /// Make, check and try plugins
 #[derive(Subcommand, Debug)]
@@ -29,6 +33,8 @@ pub(super) enum PluginCommand {
     Test(TestArgs),
     /// The plugins of a running host, with the error of any that could not be loaded
     List(ListArgs),
+    /// Print the contract between host and plugins (WIT), for plugins in other languages
+    Wit,
 }
 
 #[derive(Args, Debug)]
@@ -50,6 +56,8 @@ pub(super) struct CheckArgs {
     /// A configuration that it has to take, JSON
     #[arg(long, value_name = "JSON", value_parser = parse_config)]
     config: Option<Value>,
+    #[command(flatten)]
+    limits: PluginLimitArgs,
 }
 
 #[derive(Args, Debug)]
@@ -62,6 +70,8 @@ pub(super) struct TestArgs {
     /// File with a payload, JSON as LangSmith sends it
     #[arg(long, value_name = "FILE")]
     payload: PathBuf,
+    #[command(flatten)]
+    limits: PluginLimitArgs,
 }
 
 #[derive(Args, Debug)]
@@ -79,6 +89,7 @@ pub(super) async fn run(command: PluginCommand, environment: Environment) -> any
         PluginCommand::Check(arguments) => check(&arguments, environment.program)?,
         PluginCommand::Test(arguments) => return test(&arguments, environment.program),
         PluginCommand::List(arguments) => list(arguments, environment).await?,
+        PluginCommand::Wit => print!("{WIT}"),
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -103,16 +114,16 @@ fn new(arguments: &NewArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn load(file: &Path, program: Option<PathBuf>) -> anyhow::Result<Trial> {
+fn load(file: &Path, limits: PluginLimits, program: Option<PathBuf>) -> anyhow::Result<Trial> {
     let bytes = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
     let name = file.file_name().and_then(|name| name.to_str()).context("the file has no name")?;
-    Trial::load(name, bytes.into(), PluginLimits::default(), program)
+    Trial::load(name, bytes.into(), limits, program)
         .map_err(|reason| anyhow!("the host would not load {}: {reason}", file.display()))
 }
 
 fn check(arguments: &CheckArgs, program: Option<PathBuf>) -> anyhow::Result<()> {
     let file = &arguments.file;
-    let trial = load(file, program)?;
+    let trial = load(file, arguments.limits.limits(), program)?;
     let info = trial.info();
     let configured = configured(&trial, arguments.config.as_ref())?;
     println!("{} can be loaded; a rule names it `{}`", file.display(), info.name);
@@ -140,7 +151,7 @@ fn configured(trial: &Trial, config: Option<&Value>) -> anyhow::Result<String> {
 
 /// Fails as the plugin fails, so that a script notices.
 fn test(arguments: &TestArgs, program: Option<PathBuf>) -> anyhow::Result<ExitCode> {
-    let trial = load(&arguments.file, program)?;
+    let trial = load(&arguments.file, arguments.limits.limits(), program)?;
     let shown = arguments.payload.display();
     let payload: Bytes = std::fs::read(&arguments.payload).with_context(|| format!("cannot read {shown}"))?.into();
     let prepared = trial.prepare(&arguments.config.to_string());

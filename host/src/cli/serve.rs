@@ -14,9 +14,12 @@ use url::Url;
 use crate::api::TlsFiles;
 use crate::app::Host;
 use crate::blobs::{BlobSettings, S3Credentials, S3Settings};
+use crate::cli::plugin_limits::PluginLimitArgs;
+use crate::cli::size::{KIB, MIB, parse_kib, parse_mib};
 use crate::config::{DEFAULT_DATA, DEFAULT_LISTEN, Environment, ServeConfig};
 use crate::intake::IntakeBounds;
 use crate::limits;
+use crate::plugin::RuntimeSettings;
 use crate::retention::Periods;
 use crate::telemetry::{self, LogFormat};
 
@@ -29,6 +32,8 @@ pub(super) struct ServeArgs {
     /// Directory whose .wasm files are plugins, watched for changes
     #[arg(long, value_name = "DIR")]
     plugins: Option<PathBuf>,
+    #[command(flatten)]
+    plugin_limits: PluginLimitArgs,
     /// Address to listen on
     #[arg(long, value_name = "ADDRESS", default_value = DEFAULT_LISTEN)]
     listen: SocketAddr,
@@ -66,11 +71,6 @@ pub(super) struct ServeArgs {
     log_format: LogFormatArg,
 }
 
-fn parse_kib(text: &str) -> Result<usize, String> {
-    let kib = text.parse().ok().filter(|kib| (1..=16 * 1024).contains(kib));
-    kib.ok_or_else(|| format!("`{text}` is no size in KiB from 1 to 16384"))
-}
-
 /// The bucket for large inputs, outputs and attachments; without one they are kept below the data directory.
 #[derive(Args, Debug)]
 struct BucketArgs {
@@ -106,20 +106,12 @@ fn bucket(arguments: BucketArgs, credentials: Option<S3Credentials>) -> Option<B
     }))
 }
 
-const MIB: usize = 1024 * 1024;
-const KIB: usize = 1024;
-
 const PERIOD_HOURS_MAX: u64 = 100 * 366 * 24;
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum LogFormatArg {
     Text,
     Json,
-}
-
-fn parse_mib(text: &str) -> Result<usize, String> {
-    let mib = text.parse().ok().filter(|mib| (1..=1024).contains(mib));
-    mib.ok_or_else(|| format!("`{text}` is no size in MiB from 1 to 1024"))
 }
 
 /// Whole days (`14d`) or hours (`36h`), up to a hundred years.
@@ -162,7 +154,12 @@ pub(super) async fn run(arguments: ServeArgs, environment: Environment) -> anyho
     let tls = arguments.tls_cert.zip(arguments.tls_key).map(|(cert, key)| TlsFiles { cert, key });
     let config = ServeConfig {
         data: arguments.data,
-        plugins: arguments.plugins,
+        plugins: RuntimeSettings {
+            directory: arguments.plugins,
+            limits: arguments.plugin_limits.limits(),
+            program: environment.program,
+            cache: None,
+        },
         listen: arguments.listen,
         public_url: arguments.public_url,
         blobs: bucket(arguments.bucket, environment.s3_credentials),
@@ -175,7 +172,6 @@ pub(super) async fn run(arguments: ServeArgs, environment: Environment) -> anyho
         periods: Periods { runs: arguments.keep_runs, history: arguments.keep_history },
         offload_after: arguments.offload_after,
         secret_key: environment.secret_key,
-        program: environment.program,
     };
     let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
     let host = Host::start(config).await?;

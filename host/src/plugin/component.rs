@@ -11,15 +11,19 @@ use crate::plugin::sandbox::Sandbox;
 /// Why bytes are no plugin.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Refusal {
-    #[error("it is {bytes} bytes long; a plugin may have {max}")]
-    TooLarge { bytes: u64, max: u64 },
+    #[error("it has {mib} MiB, and a plugin may have {mib_max}; allow it with --max-plugin-file {mib}")]
+    TooLarge { mib: u64, mib_max: u64 },
     #[error("it is no WebAssembly; build it with --target wasm32-wasip2 and copy the .wasm file")]
     NotWasm,
     #[error("it is a core module, not a component; build it with --target wasm32-wasip2")]
     CoreModule,
     #[error("it is damaged or incomplete, or uses what this host does not allow: {0}")]
     Damaged(String),
-    #[error("it imports {0}, which no plugin is granted; plugins have no files, network, clock or randomness")]
+    #[error(
+        "it imports {0}, which no plugin is granted; plugins have no files, network, clock or randomness. \
+         Build Python with `--stub-wasi`, JavaScript with `--disable stdio random clocks http fetch-event`, \
+         Rust without the crate that asks for it"
+    )]
     Ungranted(String),
     #[error("it imports {0}, which this host does not know in that version or shape")]
     Unlinkable(String),
@@ -27,6 +31,14 @@ pub(super) enum Refusal {
     NoLifecycle,
     #[error("it exports no stage; use #[filter], #[transform] or #[render]")]
     NoStage,
+}
+
+impl Refusal {
+    /// For a file that is longer than it may be.
+    pub(super) fn too_large(bytes: u64, bytes_max: u64) -> Self {
+        let mib = |bytes: u64| bytes.div_ceil(1024 * 1024);
+        Self::TooLarge { mib: mib(bytes), mib_max: mib(bytes_max) }
+    }
 }
 
 /// A compiled component with the places of its exports.

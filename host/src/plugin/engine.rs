@@ -19,6 +19,9 @@ const KEEP_RESIDENT_BYTES: usize = 512 * 1024;
 /// Instances at once, at least; address space is all that they cost.
 const INSTANCES_MIN: u32 = 64;
 
+/// Core modules of one component, instantiated: Rust's have a handful, Python's 38.
+const CORE_INSTANCES_MAX: u32 = 64;
+
 /// Instances at once: twice as many as there are guest threads, since slots are given back a moment late and plugins
 /// are tried beside them.
 fn instances_max() -> u32 {
@@ -47,10 +50,10 @@ fn pool(limits: &PluginLimits) -> PoolingAllocationConfig {
     let mut pool = PoolingAllocationConfig::default();
     let instances_max = instances_max();
     pool.total_component_instances(instances_max)
-        .total_core_instances(instances_max * 4)
+        .total_core_instances(instances_max * CORE_INSTANCES_MAX)
         .total_memories(instances_max)
         .total_tables(instances_max * 4)
-        .max_core_instances_per_component(16)
+        .max_core_instances_per_component(CORE_INSTANCES_MAX)
         .max_memories_per_component(1)
         .max_tables_per_component(8)
         .max_memory_size(limits.memory_bytes)

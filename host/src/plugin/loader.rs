@@ -122,7 +122,7 @@ impl Loader {
     fn component(&self, bytes: &[u8], origin: Origin) -> Result<Callable, Refusal> {
         let max = self.limits.file_bytes;
         if bytes.len() as u64 > max {
-            return Err(Refusal::TooLarge { bytes: bytes.len() as u64, max });
+            return Err(Refusal::too_large(bytes.len() as u64, max));
         }
         component::check_preamble(bytes)?;
         let hash = component::hash(bytes);

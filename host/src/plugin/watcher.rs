@@ -15,6 +15,7 @@ use std::time::Duration;
 use rustix::fs::{Mode, OFlags};
 use tracing::{info, warn};
 
+use crate::plugin::component::Refusal;
 use crate::plugin::loader::Origin;
 use crate::plugin::registry::{Active, Registry};
 
@@ -166,8 +167,7 @@ fn read(directory: &Path, file: &str, stamp: Stamp, bytes_max: u64) -> Result<Ve
         return Err(ReadError::Refused("it is no regular file".to_owned()));
     }
     if metadata.len() > bytes_max {
-        let reason = format!("it is {} bytes long; a plugin may have {bytes_max}", metadata.len());
-        return Err(ReadError::Refused(reason));
+        return Err(ReadError::Refused(Refusal::too_large(metadata.len(), bytes_max).to_string()));
     }
     let mut bytes = Vec::new();
     opened.by_ref().take(bytes_max + 1).read_to_end(&mut bytes).map_err(unreadable)?;

@@ -48,6 +48,16 @@ pub(crate) fn javascript() -> Option<PathBuf> {
     None
 }
 
+/// `RUNHOOK_TEST_COMPONENTIZE_PY`, which makes plugins of Python.
+pub(crate) fn componentize_py() -> Option<String> {
+    found("RUNHOOK_TEST_COMPONENTIZE_PY", "componentize-py", &["--version"], "does not run")
+}
+
+/// `RUNHOOK_TEST_COMPONENTIZE_JS`, which makes plugins of JavaScript.
+pub(crate) fn componentize_js() -> Option<String> {
+    found("RUNHOOK_TEST_COMPONENTIZE_JS", "componentize-js", &["--version"], "does not run")
+}
+
 /// Where the Python scripts are.
 pub(crate) fn python_scripts() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/sdk/python")
