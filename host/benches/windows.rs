@@ -95,10 +95,16 @@ struct Scene {
     folder: tempfile::TempDir,
 }
 
-/// Matching, which stops with it.
+/// Matching, which is asked to stop with it.
 struct Running {
     matching: Matching,
-    _trigger: shutdown::ShutdownTrigger,
+    trigger: shutdown::ShutdownTrigger,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.trigger.request();
+    }
 }
 
 impl std::ops::Deref for Running {
@@ -141,7 +147,7 @@ impl Scene {
         let (trigger, shutdown) = shutdown::channel();
         let running = matching.clone();
         tokio::spawn(async move { running.run(shutdown).await });
-        Running { matching, _trigger: trigger }
+        Running { matching, trigger }
     }
 
     fn rule(&self, number: usize, tree_filter: Option<&str>) -> Rule {
