@@ -3,34 +3,15 @@
 //! Nothing that a guest can see or hold reaches state that the engine owns, so that another process can serve this
 //! seam later. Knows nothing of rules, stores or receivers.
 
-mod bindings;
-mod budget;
-mod cache;
-mod call;
 mod chain;
-mod component;
-mod confine;
-mod engine;
-mod errand;
-mod host_document;
-mod host_output;
 mod limits;
-mod linked;
-mod linker;
-mod loader;
-mod machine_code;
-mod message;
-mod output_ring;
 mod pool;
 mod registry;
 mod runtime;
 mod sandbox;
 pub mod scaffold;
-mod shelf;
-mod snapshot;
 mod snapshots;
 mod trial;
-mod watcher;
 mod workshop;
 
 use std::sync::Arc;
@@ -42,14 +23,14 @@ use serde::{Deserialize, Serialize};
 use crate::document::FieldLink;
 use crate::model::payload::Body;
 use crate::model::plugin::{PluginFailure, PluginUse, Stages};
-pub use cache::CacheSettings;
-pub use call::Usage;
-pub use errand::{CHILD, run_child};
 pub use limits::PluginLimits;
-pub use linked::Fetched;
-pub use loader::WorkDone;
+pub use registry::loader::WorkDone;
 pub use runtime::{RuntimeSettings, WasmRuntime};
+pub use sandbox::call::Usage;
+pub use sandbox::linked::Fetched;
+pub use snapshots::cache::CacheSettings;
 pub use trial::{Prepared, Trial, TrialOutcome, TrialReport};
+pub use workshop::errand::{CHILD, run_child};
 
 /// What a chain made of a payload.
 #[derive(Clone, Debug)]

@@ -8,11 +8,11 @@ use crate::document::Document;
 use crate::model::payload::Body;
 use crate::model::plugin::{OnError, PluginFailure, PluginFailureKind};
 use crate::plugin::ChainOutcome;
-use crate::plugin::call::{Called, Made, process};
-use crate::plugin::component::Callable;
 use crate::plugin::limits::PluginLimits;
-use crate::plugin::linked::{Fetched, Links};
 use crate::plugin::registry::Active;
+use crate::plugin::registry::component::Callable;
+use crate::plugin::sandbox::call::{Called, Made, process};
+use crate::plugin::sandbox::linked::{Fetched, Links};
 
 /// One plugin of a chain, as it was found when the chain began.
 pub(super) struct Link {

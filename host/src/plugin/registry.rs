@@ -2,6 +2,10 @@
 //!
 //! The watcher writes, everybody reads. What a chain has found stays whole for it, whatever is swapped meanwhile.
 
+pub(super) mod component;
+pub(super) mod loader;
+pub(super) mod watcher;
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, OnceLock};
 
@@ -11,8 +15,8 @@ use bytes::Bytes;
 use crate::model::plugin::{PluginFailure, PluginFailureKind, PluginName, Stages};
 use crate::nearest::did_you_mean;
 use crate::plugin::PluginInfo;
-use crate::plugin::component::Callable;
-use crate::plugin::loader::{About, Loader, Origin};
+use crate::plugin::registry::component::Callable;
+use crate::plugin::registry::loader::{About, Loader, Origin};
 
 include!(concat!(env!("OUT_DIR"), "/built_in.rs"));
 

@@ -10,16 +10,16 @@ use bytes::Bytes;
 
 use crate::limits::PLUGIN_CHILDREN_MAX;
 use crate::model::plugin::{PluginFailure, PluginFailureKind, PluginName, PluginUse, Stages};
-use crate::plugin::cache::CacheSettings;
-use crate::plugin::call::{Called, configured};
 use crate::plugin::chain::{self, Link};
-use crate::plugin::errand::Unmade;
 use crate::plugin::limits::PluginLimits;
-use crate::plugin::loader::{Loader, WorkDone};
 use crate::plugin::pool::Threads;
+use crate::plugin::registry::loader::{Loader, WorkDone};
+use crate::plugin::registry::watcher::Watcher;
 use crate::plugin::registry::{Active, Registry};
+use crate::plugin::sandbox::call::{Called, configured};
 use crate::plugin::snapshots::Snapshots;
-use crate::plugin::watcher::Watcher;
+use crate::plugin::snapshots::cache::CacheSettings;
+use crate::plugin::workshop::errand::Unmade;
 use crate::plugin::{ChainOutcome, Fetched, PluginInfo, PluginRuntime};
 
 /// What the runtime works with.

@@ -2,6 +2,16 @@
 //!
 //! Made afresh for every plugin and payload; nothing in it outlives the call.
 
+pub(super) mod bindings;
+pub(super) mod budget;
+pub(super) mod call;
+pub(super) mod engine;
+pub(super) mod host_document;
+pub(super) mod host_output;
+pub(super) mod linked;
+pub(super) mod linker;
+pub(super) mod output_ring;
+
 use std::sync::Arc;
 
 use wasmtime::ResourceLimiter;
@@ -10,10 +20,10 @@ use wasmtime_wasi::{ResourceTable, WasiCtx, WasiCtxView, WasiView};
 use crate::document::Document;
 use crate::model::payload::Body;
 use crate::model::plugin::PluginName;
-use crate::plugin::budget::{OutOfTime, TimeBudget};
 use crate::plugin::limits::PluginLimits;
-use crate::plugin::linked::{Links, Stop};
-use crate::plugin::output_ring::OutputRing;
+use crate::plugin::sandbox::budget::{OutOfTime, TimeBudget};
+use crate::plugin::sandbox::linked::{Links, Stop};
+use crate::plugin::sandbox::output_ring::OutputRing;
 
 /// Handles that a guest may hold at once.
 pub(super) const HANDLES_MAX: usize = 10_000;

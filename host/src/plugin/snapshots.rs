@@ -1,5 +1,10 @@
 //! Which payloads start from a snapshot, and who has it made: a check waits for it, a payload never does.
 
+pub(super) mod cache;
+pub(super) mod machine_code;
+pub(super) mod shelf;
+pub(super) mod snapshot;
+
 use std::io;
 use std::sync::Arc;
 use std::time::Instant;
@@ -7,12 +12,12 @@ use std::time::Instant;
 use tracing::{debug, warn};
 
 use crate::limits::PLUGIN_CHILDREN_MAX;
-use crate::plugin::component::Callable;
-use crate::plugin::errand::Unmade;
-use crate::plugin::loader::Loader;
 use crate::plugin::pool::Threads;
 use crate::plugin::registry::Active;
-use crate::plugin::shelf::{InWork, Known, Shelf, Taken};
+use crate::plugin::registry::component::Callable;
+use crate::plugin::registry::loader::Loader;
+use crate::plugin::snapshots::shelf::{InWork, Known, Shelf, Taken};
+use crate::plugin::workshop::errand::Unmade;
 
 pub(super) struct Snapshots {
     loader: Arc<Loader>,

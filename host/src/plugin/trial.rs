@@ -8,14 +8,14 @@ use bytes::Bytes;
 use crate::document::{Document, DocumentError};
 use crate::model::payload::Body;
 use crate::model::plugin::{PluginFailure, PluginName};
-use crate::plugin::call::{Called, Made, Usage, configured, process};
-use crate::plugin::component::Callable;
-use crate::plugin::errand::Unmade;
 use crate::plugin::limits::PluginLimits;
-use crate::plugin::linked::Links;
-use crate::plugin::loader::{Loader, Origin};
 use crate::plugin::pool::on_own_thread;
+use crate::plugin::registry::component::Callable;
+use crate::plugin::registry::loader::{Loader, Origin};
 use crate::plugin::registry::{Active, built_in, info, name_beside_built_in};
+use crate::plugin::sandbox::call::{Called, Made, Usage, configured, process};
+use crate::plugin::sandbox::linked::Links;
+use crate::plugin::workshop::errand::Unmade;
 use crate::plugin::{PluginInfo, RuntimeSettings};
 
 /// What an author can do about a field that lies elsewhere.

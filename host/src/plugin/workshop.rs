@@ -2,6 +2,10 @@
 //!
 //! What a child says is checked like what a guest says. Without a program to start, the work is done in this process.
 
+pub(super) mod confine;
+pub(super) mod errand;
+pub(super) mod message;
+
 use std::io::Read;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
@@ -17,12 +21,11 @@ use wasmtime::Engine;
 
 use crate::limits::{PLUGIN_CHILD_CPU_SECONDS_MAX, PLUGIN_CHILD_TIMEOUT, PLUGIN_CHILDREN_MAX};
 use crate::model::plugin::PluginFailure;
-use crate::plugin::call::capped;
-use crate::plugin::errand::{CHILD, Configuration, Errand, Product, Unmade, compile};
-use crate::plugin::machine_code::MachineCode;
-use crate::plugin::message;
-use crate::plugin::output_ring::printable;
-use crate::plugin::snapshot::Studio;
+use crate::plugin::sandbox::call::capped;
+use crate::plugin::sandbox::output_ring::printable;
+use crate::plugin::snapshots::machine_code::MachineCode;
+use crate::plugin::snapshots::snapshot::Studio;
+use crate::plugin::workshop::errand::{CHILD, Configuration, Errand, Product, Unmade, compile};
 
 pub(super) struct Workshop {
     /// This host's own binary; none where the work is done in this process.

@@ -18,7 +18,7 @@ struct Head<T> {
 ///
 /// # Errors
 /// The pipe's, or that the head is too long.
-pub(super) fn write<T: Serialize>(pipe: &mut impl Write, said: &T, body: &[u8]) -> io::Result<()> {
+pub(in crate::plugin) fn write<T: Serialize>(pipe: &mut impl Write, said: &T, body: &[u8]) -> io::Result<()> {
     let head = serde_json::to_vec(&Head { said, body_bytes: body.len() as u64 })?;
     let bytes = u32::try_from(head.len()).ok().filter(|bytes| *bytes <= HEAD_BYTES_MAX).ok_or_else(too_long)?;
     pipe.write_all(&bytes.to_le_bytes())?;
@@ -31,7 +31,10 @@ pub(super) fn write<T: Serialize>(pipe: &mut impl Write, said: &T, body: &[u8]) 
 ///
 /// # Errors
 /// The pipe's, that it ends early, or that there is more than may be.
-pub(super) fn read<T: DeserializeOwned>(pipe: &mut impl Read, body_bytes_max: u64) -> io::Result<(T, Vec<u8>)> {
+pub(in crate::plugin) fn read<T: DeserializeOwned>(
+    pipe: &mut impl Read,
+    body_bytes_max: u64,
+) -> io::Result<(T, Vec<u8>)> {
     let mut bytes = [0; 4];
     pipe.read_exact(&mut bytes)?;
     let bytes = u32::from_le_bytes(bytes);

@@ -3,11 +3,11 @@
 //! A child that cannot confine itself does no work.
 
 #[cfg(target_os = "linux")]
-pub(super) use linux::{confine, let_go};
+pub(in crate::plugin) use linux::{confine, let_go};
 
 /// What the child does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Use {
+pub(in crate::plugin) enum Use {
     /// Runs a guest: machine code is made and run.
     Guest,
     /// Makes machine code and runs none.
@@ -15,12 +15,12 @@ pub(super) enum Use {
 }
 
 #[cfg(not(target_os = "linux"))]
-pub(super) fn let_go() -> Result<(), String> {
+pub(in crate::plugin) fn let_go() -> Result<(), String> {
     Err("this system has no seccomp".to_owned())
 }
 
 #[cfg(not(target_os = "linux"))]
-pub(super) fn confine(_: Use) -> Result<(), String> {
+pub(in crate::plugin) fn confine(_: Use) -> Result<(), String> {
     let_go()
 }
 
@@ -46,7 +46,7 @@ mod linux {
     ///
     /// # Errors
     /// In words, what the system refuses.
-    pub(in super::super) fn let_go() -> Result<(), String> {
+    pub(in crate::plugin) fn let_go() -> Result<(), String> {
         let refused = set_parent_process_death_signal(Some(Signal::KILL));
         refused.map_err(|error| format!("cannot end with its parent: {error}"))?;
         close_inherited().map_err(|error| format!("cannot see its open files: {error}"))
@@ -56,7 +56,7 @@ mod linux {
     ///
     /// # Errors
     /// In words, what the system refuses.
-    pub(in super::super) fn confine(purpose: Use) -> Result<(), String> {
+    pub(in crate::plugin) fn confine(purpose: Use) -> Result<(), String> {
         let refused = |what: &'static str| move |error: rustix::io::Errno| format!("{what}: {error}");
         for (resource, bound) in LIMITS {
             let limit = Rlimit { current: Some(bound), maximum: Some(bound) };

@@ -5,25 +5,25 @@ use wasmtime::component::{Instance, Lift, Linker, WasmList};
 use wasmtime::{Engine, Store};
 use wasmtime_wizer::{ComponentInstanceState, Wizer};
 
-use crate::plugin::call::{Called, configured};
-use crate::plugin::component;
-use crate::plugin::engine::{Ticker, for_snapshots};
-use crate::plugin::errand::{Configuration, Product, Unmade};
-use crate::plugin::linker::linker;
+use crate::plugin::registry::component;
 use crate::plugin::sandbox::Sandbox;
+use crate::plugin::sandbox::call::{Called, configured};
+use crate::plugin::sandbox::engine::{Ticker, for_snapshots};
+use crate::plugin::sandbox::linker::linker;
+use crate::plugin::workshop::errand::{Configuration, Product, Unmade};
 
 /// What a plugin is told to have done that cannot be snapshotted.
 const KEPT_HANDLE: &str = "it keeps a handle or a stream of the host across `configure`, as one that prints there does";
 
 /// What snapshots are made with: an engine of its own, with the limits of any other guest.
-pub(super) struct Studio {
+pub(in crate::plugin) struct Studio {
     engine: Engine,
     linker: Linker<Sandbox>,
     ticker: Ticker,
 }
 
 impl Studio {
-    pub(super) fn start() -> wasmtime::Result<Self> {
+    pub(in crate::plugin) fn start() -> wasmtime::Result<Self> {
         let engine = for_snapshots()?;
         let linker = linker(&engine)?;
         let ticker = Ticker::start(&engine)?;
@@ -34,7 +34,7 @@ impl Studio {
     ///
     /// # Errors
     /// The plugin's failure, or why no snapshot can be made.
-    pub(super) fn snapshot(&self, component: &[u8], configuration: &Configuration) -> Product {
+    pub(in crate::plugin) fn snapshot(&self, component: &[u8], configuration: &Configuration) -> Product {
         let mut wizer = Wizer::new();
         // A component's exports are part of its type; that it has been called is the host's to know.
         wizer.keep_init_func(true);

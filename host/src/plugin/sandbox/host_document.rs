@@ -9,9 +9,9 @@ use tracing::{debug, error, info, trace, warn};
 use wasmtime::component::Resource;
 
 use crate::document::{LargeField, RunKey, text as unquoted, within};
-use crate::plugin::bindings::{PayloadHandle, RunHandle, document, log};
-use crate::plugin::output_ring::one_line;
 use crate::plugin::sandbox::Sandbox;
+use crate::plugin::sandbox::bindings::{PayloadHandle, RunHandle, document, log};
+use crate::plugin::sandbox::output_ring::one_line;
 
 type Run = Resource<RunHandle>;
 type Payload = Resource<PayloadHandle>;

@@ -5,12 +5,12 @@ use wasmtime::Engine;
 use wasmtime::component::{Component, ComponentExportIndex, InstancePre, Linker};
 
 use crate::model::plugin::Stages;
-use crate::plugin::linker::LINKED;
 use crate::plugin::sandbox::Sandbox;
+use crate::plugin::sandbox::linker::LINKED;
 
 /// Why bytes are no plugin.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Refusal {
+pub(in crate::plugin) enum Refusal {
     #[error("it has {mib} MiB, and a plugin may have {mib_max}; allow it with --max-plugin-file {mib}")]
     TooLarge { mib: u64, mib_max: u64 },
     #[error("it is no WebAssembly; build it with --target wasm32-wasip2 and copy the .wasm file")]
@@ -35,48 +35,48 @@ pub(super) enum Refusal {
 
 impl Refusal {
     /// For a file that is longer than it may be.
-    pub(super) fn too_large(bytes: u64, bytes_max: u64) -> Self {
+    pub(in crate::plugin) fn too_large(bytes: u64, bytes_max: u64) -> Self {
         let mib = |bytes: u64| bytes.div_ceil(1024 * 1024);
         Self::TooLarge { mib: mib(bytes), mib_max: mib(bytes_max) }
     }
 }
 
 /// A compiled component with the places of its exports.
-pub(super) struct Callable {
-    pub(super) pre: InstancePre<Sandbox>,
-    pub(super) exports: Exports,
-    pub(super) imports: Vec<String>,
-    pub(super) hash: String,
+pub(in crate::plugin) struct Callable {
+    pub(in crate::plugin) pre: InstancePre<Sandbox>,
+    pub(in crate::plugin) exports: Exports,
+    pub(in crate::plugin) imports: Vec<String>,
+    pub(in crate::plugin) hash: String,
 }
 
 /// Where the contract's functions are.
-pub(super) struct Exports {
-    pub(super) describe: ComponentExportIndex,
-    pub(super) configure: ComponentExportIndex,
-    pub(super) keep: Option<ComponentExportIndex>,
-    pub(super) apply: Option<ComponentExportIndex>,
-    pub(super) render: Option<ComponentExportIndex>,
+pub(in crate::plugin) struct Exports {
+    pub(in crate::plugin) describe: ComponentExportIndex,
+    pub(in crate::plugin) configure: ComponentExportIndex,
+    pub(in crate::plugin) keep: Option<ComponentExportIndex>,
+    pub(in crate::plugin) apply: Option<ComponentExportIndex>,
+    pub(in crate::plugin) render: Option<ComponentExportIndex>,
 }
 
 impl Exports {
-    pub(super) fn stages(&self) -> Stages {
+    pub(in crate::plugin) fn stages(&self) -> Stages {
         Stages { filter: self.keep.is_some(), transform: self.apply.is_some(), render: self.render.is_some() }
     }
 }
 
 /// Compiles and links, in this process.
-pub(super) fn load(engine: &Engine, linker: &Linker<Sandbox>, bytes: &[u8]) -> Result<Callable, Refusal> {
+pub(in crate::plugin) fn load(engine: &Engine, linker: &Linker<Sandbox>, bytes: &[u8]) -> Result<Callable, Refusal> {
     let component = Component::new(engine, bytes).map_err(|error| Refusal::Damaged(one_line(&error)))?;
     link(engine, linker, &component, hash(bytes))
 }
 
 /// Hex, of the file's bytes.
-pub(super) fn hash(bytes: &[u8]) -> String {
+pub(in crate::plugin) fn hash(bytes: &[u8]) -> String {
     blake3::hash(bytes).to_hex().to_string()
 }
 
 /// Checks a compiled component's type and links it. `hash` is that of the file that it came from.
-pub(super) fn link(
+pub(in crate::plugin) fn link(
     engine: &Engine,
     linker: &Linker<Sandbox>,
     component: &Component,
@@ -89,7 +89,7 @@ pub(super) fn link(
 }
 
 /// The first eight bytes tell text, core modules and components apart.
-pub(super) fn check_preamble(bytes: &[u8]) -> Result<(), Refusal> {
+pub(in crate::plugin) fn check_preamble(bytes: &[u8]) -> Result<(), Refusal> {
     match bytes {
         [0, b'a', b's', b'm', _, _, 1, 0, ..] => Ok(()),
         [0, b'a', b's', b'm', _, _, 0, 0, ..] => Err(Refusal::CoreModule),
@@ -123,7 +123,7 @@ fn exports(component: &Component) -> Result<Exports, Refusal> {
 }
 
 /// An error and its causes in one line.
-pub(super) fn one_line(error: &wasmtime::Error) -> String {
+pub(in crate::plugin) fn one_line(error: &wasmtime::Error) -> String {
     let causes: Vec<_> = error.chain().map(|cause| cause.to_string().replace('\n', " ")).collect();
     causes.join(": ")
 }

@@ -15,8 +15,8 @@ use std::time::Duration;
 use rustix::fs::{Mode, OFlags};
 use tracing::{info, warn};
 
-use crate::plugin::component::Refusal;
-use crate::plugin::loader::Origin;
+use crate::plugin::registry::component::Refusal;
+use crate::plugin::registry::loader::Origin;
 use crate::plugin::registry::{Active, Registry};
 
 /// Between two looks: a plugin is active about two of these after the copy.
@@ -42,7 +42,7 @@ impl Stamp {
     }
 }
 
-pub(super) struct Watcher {
+pub(in crate::plugin) struct Watcher {
     directory: PathBuf,
     /// What the last look found.
     seen: BTreeMap<String, Stamp>,
@@ -53,7 +53,7 @@ pub(super) struct Watcher {
 
 impl Watcher {
     /// Loads what is there. What is half copied at this moment cannot load and is read again when it changes.
-    pub(super) fn begin(directory: &Path, registry: &Registry) -> io::Result<Self> {
+    pub(in crate::plugin) fn begin(directory: &Path, registry: &Registry) -> io::Result<Self> {
         let seen = look(directory)?;
         let mut watcher = Self { directory: directory.to_owned(), seen, handled: BTreeMap::new(), is_readable: true };
         watcher.look_again(registry);
@@ -61,7 +61,7 @@ impl Watcher {
     }
 
     /// Watches on a thread of its own until the registry is gone.
-    pub(super) fn watch(mut self, registry: &Arc<Registry>) -> io::Result<()> {
+    pub(in crate::plugin) fn watch(mut self, registry: &Arc<Registry>) -> io::Result<()> {
         let registry: Weak<Registry> = Arc::downgrade(registry);
         let work = move || {
             while let Some(registry) = registry.upgrade() {
@@ -74,7 +74,7 @@ impl Watcher {
     }
 
     /// One look: loads what has come to rest, removes what has been gone for two looks.
-    pub(super) fn look_again(&mut self, registry: &Registry) {
+    pub(in crate::plugin) fn look_again(&mut self, registry: &Registry) {
         let found = match look(&self.directory) {
             Ok(found) => found,
             Err(error) => return self.cannot_look(&error),

@@ -12,7 +12,7 @@ const RING_BYTES: usize = 16 * 1024;
 
 /// What is left of an output; clones share it.
 #[derive(Clone, Default)]
-pub(super) struct OutputRing(Arc<Mutex<VecDeque<u8>>>);
+pub(in crate::plugin) struct OutputRing(Arc<Mutex<VecDeque<u8>>>);
 
 impl OutputRing {
     fn push(&self, bytes: &[u8]) {
@@ -24,14 +24,14 @@ impl OutputRing {
     }
 
     /// The text, control characters but line ends escaped: it goes to terminals.
-    pub(super) fn text(&self) -> String {
+    pub(in crate::plugin) fn text(&self) -> String {
         let mut ring = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         printable(&String::from_utf8_lossy(ring.make_contiguous()))
     }
 }
 
 /// The text with control characters but line ends and tabs escaped.
-pub(super) fn printable(text: &str) -> String {
+pub(in crate::plugin) fn printable(text: &str) -> String {
     let is_plain = |character: char| !character.is_control() || character == '\n' || character == '\t';
     let escape = |character: char| {
         if is_plain(character) { character.to_string() } else { character.escape_default().to_string() }
@@ -40,7 +40,7 @@ pub(super) fn printable(text: &str) -> String {
 }
 
 /// As [`printable`], line ends escaped too: a line of the log that a guest cannot make look like two.
-pub(super) fn one_line(text: &str) -> String {
+pub(in crate::plugin) fn one_line(text: &str) -> String {
     printable(text).replace('\n', "\\n")
 }
 

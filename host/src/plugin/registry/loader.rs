@@ -12,36 +12,36 @@ use wasmtime::component::{Component, Linker};
 
 use crate::model::plugin::PluginName;
 use crate::plugin::RuntimeSettings;
-use crate::plugin::cache::Cache;
-use crate::plugin::call::{Called, describe};
-use crate::plugin::component::{self, Callable, Refusal};
-use crate::plugin::engine::{Running, Ticker, engine};
-use crate::plugin::errand::{Configuration, Unmade, compile};
 use crate::plugin::limits::PluginLimits;
-use crate::plugin::linker::linker;
-use crate::plugin::machine_code::{Label, MachineCode};
 use crate::plugin::pool::on_own_thread;
 use crate::plugin::registry::Active;
+use crate::plugin::registry::component::{self, Callable, Refusal};
 use crate::plugin::sandbox::Sandbox;
+use crate::plugin::sandbox::call::{Called, describe};
+use crate::plugin::sandbox::engine::{Running, Ticker, engine};
+use crate::plugin::sandbox::linker::linker;
+use crate::plugin::snapshots::cache::Cache;
+use crate::plugin::snapshots::machine_code::{Label, MachineCode};
 use crate::plugin::workshop::Workshop;
+use crate::plugin::workshop::errand::{Configuration, Unmade, compile};
 
 /// Bytes of what a plugin says of itself: it is kept and listed, and a schema of this size nobody reads.
 const ABOUT_BYTES_MAX: usize = 256 * 1024;
 
 /// What a plugin says of itself, as the contract's `describe` answers it.
 #[derive(Clone, Debug, Deserialize)]
-pub(super) struct About {
+pub(in crate::plugin) struct About {
     #[serde(default)]
-    pub(super) description: String,
+    pub(in crate::plugin) description: String,
     #[serde(default)]
-    pub(super) version: String,
+    pub(in crate::plugin) version: String,
     #[serde(default)]
-    pub(super) config_schema: Option<serde_json::Value>,
+    pub(in crate::plugin) config_schema: Option<serde_json::Value>,
 }
 
 /// Where a component comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Origin {
+pub(in crate::plugin) enum Origin {
     /// The binary: it is compiled in this process, which is quicker and needs no child.
     BuiltIn,
     /// A file, by whoever wrote it.
@@ -49,9 +49,9 @@ pub(super) enum Origin {
 }
 
 /// A plugin that has been configured, and the bytes that its machine code takes.
-pub(super) struct Snapshot {
-    pub(super) callable: Callable,
-    pub(super) bytes: usize,
+pub(in crate::plugin) struct Snapshot {
+    pub(in crate::plugin) callable: Callable,
+    pub(in crate::plugin) bytes: usize,
 }
 
 /// What was done to have plugins ready, since the start.
@@ -66,7 +66,7 @@ pub struct WorkDone {
 }
 
 /// The engine with what is linked to guests. Cheap to call from any thread.
-pub(super) struct Loader {
+pub(in crate::plugin) struct Loader {
     engine: Engine,
     linker: Linker<Sandbox>,
     ticker: Ticker,
@@ -76,11 +76,11 @@ pub(super) struct Loader {
     settings: blake3::Hash,
     compiled: AtomicU64,
     found: AtomicU64,
-    pub(super) limits: PluginLimits,
+    pub(in crate::plugin) limits: PluginLimits,
 }
 
 impl Loader {
-    pub(super) fn new(settings: &RuntimeSettings) -> anyhow::Result<Self> {
+    pub(in crate::plugin) fn new(settings: &RuntimeSettings) -> anyhow::Result<Self> {
         let limits = settings.limits;
         let engine = engine(&limits).map_err(cannot_start)?;
         let linker = linker(&engine).map_err(cannot_start)?;
@@ -97,11 +97,11 @@ impl Loader {
     }
 
     /// Has to be held while a guest runs, or it cannot be interrupted.
-    pub(super) fn running(&self) -> Running {
+    pub(in crate::plugin) fn running(&self) -> Running {
         self.ticker.running()
     }
 
-    pub(super) fn work_done(&self) -> WorkDone {
+    pub(in crate::plugin) fn work_done(&self) -> WorkDone {
         WorkDone {
             children: self.workshop.children(),
             compiled: self.compiled.load(Ordering::Relaxed),
@@ -110,7 +110,7 @@ impl Loader {
     }
 
     /// Compiles and describes; in words why not.
-    pub(super) fn load(&self, name: &PluginName, bytes: Bytes, origin: Origin) -> Result<Active, String> {
+    pub(in crate::plugin) fn load(&self, name: &PluginName, bytes: Bytes, origin: Origin) -> Result<Active, String> {
         let component = self.component(&bytes, origin).map_err(|refusal| refusal.to_string())?;
         let _running = self.running();
         let called = Called { name, component: &component, config: None };
@@ -139,7 +139,7 @@ impl Loader {
     ///
     /// # Errors
     /// See [`Unmade`].
-    pub(super) fn snapshot(&self, active: &Active, config: &str) -> Result<Snapshot, Unmade> {
+    pub(in crate::plugin) fn snapshot(&self, active: &Active, config: &str) -> Result<Snapshot, Unmade> {
         let hash = &active.component.hash;
         let compile = || {
             let (plugin, config, limits) = (active.name.clone(), config.to_owned(), self.limits);
@@ -153,7 +153,7 @@ impl Loader {
     }
 
     /// The name of a component's machine code, or of that of its snapshot.
-    pub(super) fn label(&self, hash: &str, config: Option<&str>) -> Label {
+    pub(in crate::plugin) fn label(&self, hash: &str, config: Option<&str>) -> Label {
         let mut label = blake3::Hasher::new();
         label.update(self.settings.as_bytes()).update(hash.as_bytes());
         match config {

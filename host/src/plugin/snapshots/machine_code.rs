@@ -9,44 +9,44 @@ use wasmtime::component::Component;
 /// Bytes of the seal in front of the code.
 const SEAL_BYTES: usize = blake3::OUT_LEN;
 
-/// What names a component with all that its machine code depends on; see [`crate::plugin::loader::Loader`].
+/// What names a component with all that its machine code depends on; see [`crate::plugin::registry::loader::Loader`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Label(pub(super) blake3::Hash);
+pub(in crate::plugin) struct Label(pub(in crate::plugin) blake3::Hash);
 
 /// Machine code that this host's compiler made.
 #[derive(Debug)]
-pub(super) struct MachineCode(Vec<u8>);
+pub(in crate::plugin) struct MachineCode(Vec<u8>);
 
 impl MachineCode {
     /// Compiles in this process.
     ///
     /// # Errors
     /// The compiler's: the bytes are no component, or use what the engine's settings rule out.
-    pub(super) fn compile(engine: &Engine, component: &[u8]) -> wasmtime::Result<Self> {
+    pub(in crate::plugin) fn compile(engine: &Engine, component: &[u8]) -> wasmtime::Result<Self> {
         engine.precompile_component(component).map(Self)
     }
 
     /// What a child answered that was asked to compile, and does nothing else.
-    pub(super) fn of_compiler(bytes: Vec<u8>) -> Self {
+    pub(in crate::plugin) fn of_compiler(bytes: Vec<u8>) -> Self {
         Self(bytes)
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(in crate::plugin) fn len(&self) -> usize {
         self.0.len()
     }
 
     /// The code, for whoever asked a child to compile it.
-    pub(super) fn into_bytes(self) -> Vec<u8> {
+    pub(in crate::plugin) fn into_bytes(self) -> Vec<u8> {
         self.0
     }
 
     /// The seal and the code, to be kept where others could write.
-    pub(super) fn sealed(&self, key: &[u8; 32], label: &Label) -> Vec<u8> {
+    pub(in crate::plugin) fn sealed(&self, key: &[u8; 32], label: &Label) -> Vec<u8> {
         [seal(key, label, &self.0).as_bytes().as_slice(), &self.0].concat()
     }
 
     /// What [`MachineCode::sealed`] gave under the same key and label; none for anything else.
-    pub(super) fn open(key: &[u8; 32], label: &Label, mut sealed: Vec<u8>) -> Option<Self> {
+    pub(in crate::plugin) fn open(key: &[u8; 32], label: &Label, mut sealed: Vec<u8>) -> Option<Self> {
         let (found, code) = sealed.split_first_chunk::<SEAL_BYTES>()?;
         // Compared in constant time.
         if seal(key, label, code) != *found {
@@ -61,7 +61,7 @@ impl MachineCode {
     /// # Errors
     /// That it was compiled for another engine, by wasmtime's own check.
     #[allow(unsafe_code, reason = "the bytes come from this host's compiler: see the three ways above")]
-    pub(super) fn load(&self, engine: &Engine) -> wasmtime::Result<Component> {
+    pub(in crate::plugin) fn load(&self, engine: &Engine) -> wasmtime::Result<Component> {
         // SAFETY: `deserialize` wants bytes that `precompile_component` gave. All constructors see to that: two take
         // them from it, in this process or in a child that never ran a guest, and the third takes what bears a seal
         // that only this host can make, and that it puts on nothing else.

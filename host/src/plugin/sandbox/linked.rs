@@ -34,7 +34,7 @@ impl Fetched {
 }
 
 /// The links that came with a payload, and what was fetched of them.
-pub(super) struct Links {
+pub(in crate::plugin) struct Links {
     source: Document,
     /// By URL. Looked for when the first guest reaches such a field, which few do.
     known: OnceLock<HashMap<String, FieldLink>>,
@@ -42,7 +42,7 @@ pub(super) struct Links {
 }
 
 /// Why the host stopped a guest.
-pub(super) enum Stop {
+pub(in crate::plugin) enum Stop {
     /// What has to be fetched, and what was read, in words.
     Needs(Vec<FieldLink>, String),
     /// What could not be had, in words.
@@ -55,12 +55,12 @@ struct Stopped;
 
 impl Links {
     /// Those of a document that no guest has edited yet.
-    pub(super) fn of(source: &Document, fetched: Arc<Fetched>) -> Self {
+    pub(in crate::plugin) fn of(source: &Document, fetched: Arc<Fetched>) -> Self {
         Self { source: source.clone(), known: OnceLock::new(), fetched }
     }
 
     /// Bytes that a guest may come to read beside the payload.
-    pub(super) fn len_bytes(&self) -> usize {
+    pub(in crate::plugin) fn len_bytes(&self) -> usize {
         self.fetched.len_bytes()
     }
 
@@ -89,7 +89,7 @@ impl Links {
 impl Sandbox {
     /// The value of a run's field that lies elsewhere; none where it does not. Where it is still to be fetched, so are
     /// all `wanted` fields.
-    pub(super) fn elsewhere(
+    pub(in crate::plugin) fn elsewhere(
         &mut self,
         run: RunKey,
         field: LargeField,
@@ -106,18 +106,18 @@ impl Sandbox {
     }
 
     /// Takes all fields of a run that lie elsewhere into the document.
-    pub(super) fn take_in(&mut self, run: RunKey) -> wasmtime::Result<()> {
+    pub(in crate::plugin) fn take_in(&mut self, run: RunKey) -> wasmtime::Result<()> {
         LargeField::ALL.into_iter().try_for_each(|field| self.take_field_in(run, field, &LargeField::ALL))
     }
 
     /// The same of every run.
-    pub(super) fn take_all_in(&mut self) -> wasmtime::Result<()> {
+    pub(in crate::plugin) fn take_all_in(&mut self) -> wasmtime::Result<()> {
         let runs: Vec<_> = self.document.runs().collect();
         runs.into_iter().try_for_each(|run| self.take_in(run))
     }
 
     /// Takes the field below which a pointer leads into the document, so that it can be edited there.
-    pub(super) fn take_in_for(&mut self, run: RunKey, pointer: &str) -> wasmtime::Result<()> {
+    pub(in crate::plugin) fn take_in_for(&mut self, run: RunKey, pointer: &str) -> wasmtime::Result<()> {
         match LargeField::of(pointer) {
             Some(field) if pointer != field.pointer() => self.take_field_in(run, field, &[field]),
             _ => Ok(()),

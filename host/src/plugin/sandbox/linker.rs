@@ -7,11 +7,11 @@ use wasmtime_wasi::cli::{WasiCli, WasiCliView};
 use wasmtime_wasi::p2::bindings::{cli, sync};
 use wasmtime_wasi::{ResourceTable, WasiView};
 
-use crate::plugin::bindings::{document, log, output};
 use crate::plugin::sandbox::Sandbox;
+use crate::plugin::sandbox::bindings::{document, log, output};
 
 /// Interfaces that a component may import, as prefixes of their names.
-pub(super) const LINKED: &[&str] = &[
+pub(in crate::plugin) const LINKED: &[&str] = &[
     "runhook:plugin/document@1.",
     "runhook:plugin/log@1.",
     "runhook:plugin/output@1.",
@@ -40,7 +40,7 @@ impl HasData for HasTable {
     type Data<'a> = &'a mut ResourceTable;
 }
 
-pub(super) fn linker(engine: &Engine) -> wasmtime::Result<Linker<Sandbox>> {
+pub(in crate::plugin) fn linker(engine: &Engine) -> wasmtime::Result<Linker<Sandbox>> {
     let mut linker = Linker::new(engine);
     let l = &mut linker;
     document::add_to_linker::<Sandbox, HasSelf<Sandbox>>(l, |sandbox| sandbox)?;

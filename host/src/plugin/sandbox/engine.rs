@@ -30,19 +30,19 @@ fn instances_max() -> u32 {
 }
 
 /// What guests run on.
-pub(super) fn engine(limits: &PluginLimits) -> wasmtime::Result<Engine> {
+pub(in crate::plugin) fn engine(limits: &PluginLimits) -> wasmtime::Result<Engine> {
     let mut config = settings();
     config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(limits)));
     Engine::new(&config)
 }
 
 /// What compiles for [`engine`], on one thread.
-pub(super) fn compiler() -> wasmtime::Result<Engine> {
+pub(in crate::plugin) fn compiler() -> wasmtime::Result<Engine> {
     Engine::new(settings().parallel_compilation(false))
 }
 
 /// What snapshots are made on: one thread, one instance at a time, and no file in memory behind it.
-pub(super) fn for_snapshots() -> wasmtime::Result<Engine> {
+pub(in crate::plugin) fn for_snapshots() -> wasmtime::Result<Engine> {
     Engine::new(settings().parallel_compilation(false).memory_init_cow(false))
 }
 
@@ -86,19 +86,19 @@ fn settings() -> Config {
 }
 
 /// Moves the engine's epoch on while guests run, and rests while none does.
-pub(super) struct Ticker {
+pub(in crate::plugin) struct Ticker {
     running: Arc<AtomicUsize>,
     thread: Thread,
 }
 
 /// A guest runs as long as this lives.
-pub(super) struct Running {
+pub(in crate::plugin) struct Running {
     running: Arc<AtomicUsize>,
 }
 
 impl Ticker {
     /// Comes back when the thread is up: a child takes away soon what a thread needs to begin.
-    pub(super) fn start(engine: &Engine) -> std::io::Result<Self> {
+    pub(in crate::plugin) fn start(engine: &Engine) -> std::io::Result<Self> {
         let (began, has_begun) = mpsc::channel();
         let running = Arc::new(AtomicUsize::new(0));
         let (counted, engine) = (running.clone(), engine.weak());
@@ -118,7 +118,7 @@ impl Ticker {
         Ok(Self { running, thread: handle.thread().clone() })
     }
 
-    pub(super) fn running(&self) -> Running {
+    pub(in crate::plugin) fn running(&self) -> Running {
         if self.running.fetch_add(1, Ordering::AcqRel) == 0 {
             self.thread.unpark();
         }

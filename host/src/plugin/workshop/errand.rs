@@ -9,20 +9,20 @@ use serde::{Deserialize, Serialize};
 
 use crate::limits::{MACHINE_CODE_BYTES_MAX, PLUGIN_CHILD_DATA_BYTES_MAX};
 use crate::model::plugin::{PluginFailure, PluginName};
-use crate::plugin::component;
-use crate::plugin::confine::{Use, confine, let_go};
-use crate::plugin::engine::compiler;
 use crate::plugin::limits::PluginLimits;
-use crate::plugin::machine_code::MachineCode;
-use crate::plugin::message;
-use crate::plugin::snapshot::Studio;
+use crate::plugin::registry::component;
+use crate::plugin::sandbox::engine::compiler;
+use crate::plugin::snapshots::machine_code::MachineCode;
+use crate::plugin::snapshots::snapshot::Studio;
+use crate::plugin::workshop::confine::{Use, confine, let_go};
+use crate::plugin::workshop::message;
 
 /// The first argument of a process that is such a child; the second says which of the two errands it runs.
 pub const CHILD: &str = "plugin-child";
 
 /// What is to be done with a component.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) enum Errand {
+pub(in crate::plugin) enum Errand {
     /// Configure it, and give back the snapshot, a component.
     Snapshot(Configuration),
     /// Compile it, and give back the machine code.
@@ -31,18 +31,18 @@ pub(super) enum Errand {
 
 /// Who is configured with what, and what it may use.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Configuration {
-    pub(super) plugin: PluginName,
-    pub(super) config: String,
-    pub(super) limits: PluginLimits,
+pub(in crate::plugin) struct Configuration {
+    pub(in crate::plugin) plugin: PluginName,
+    pub(in crate::plugin) config: String,
+    pub(in crate::plugin) limits: PluginLimits,
 }
 
 /// What came of it: the bytes asked for, or why there are none.
-pub(super) type Product = Result<Vec<u8>, Unmade>;
+pub(in crate::plugin) type Product = Result<Vec<u8>, Unmade>;
 
 /// Why nothing was made.
 #[derive(Clone, Debug, Serialize, Deserialize, thiserror::Error)]
-pub(super) enum Unmade {
+pub(in crate::plugin) enum Unmade {
     /// The plugin refuses the configuration, or fails over it.
     #[error("{0}")]
     Failed(PluginFailure),
@@ -62,7 +62,7 @@ pub(super) enum Unmade {
 
 impl Errand {
     /// The second argument of the child.
-    pub(super) fn name(&self) -> &'static str {
+    pub(in crate::plugin) fn name(&self) -> &'static str {
         match self {
             Self::Snapshot(_) => "snapshot",
             Self::Compile => "compile",
@@ -70,7 +70,7 @@ impl Errand {
     }
 
     /// Bytes of the product at most.
-    pub(super) fn bytes_max(&self) -> u64 {
+    pub(in crate::plugin) fn bytes_max(&self) -> u64 {
         match self {
             Self::Snapshot(configuration) => configuration.limits.snapshot_bytes(),
             Self::Compile => MACHINE_CODE_BYTES_MAX,
@@ -119,7 +119,7 @@ fn wrong_errand() -> Unmade {
 }
 
 /// Compiles, in this process.
-pub(super) fn compile(engine: &wasmtime::Engine, component: &[u8]) -> Result<MachineCode, Unmade> {
+pub(in crate::plugin) fn compile(engine: &wasmtime::Engine, component: &[u8]) -> Result<MachineCode, Unmade> {
     MachineCode::compile(engine, component).map_err(|error| Unmade::Uncompilable(component::one_line(&error)))
 }
 

@@ -5,11 +5,11 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use crate::limits::{SNAPSHOT_RETRY_AFTER, SNAPSHOTS_BYTES_MAX, SNAPSHOTS_MAX};
-use crate::plugin::machine_code::Label;
+use crate::plugin::snapshots::machine_code::Label;
 
 /// What is known of a plugin with a configuration.
 #[derive(Debug)]
-pub(super) enum Known<T> {
+pub(in crate::plugin) enum Known<T> {
     /// The snapshot, and the bytes that it takes.
     Ready(Arc<T>, usize),
     /// It is configured per instance, for this reason.
@@ -21,7 +21,7 @@ pub(super) enum Known<T> {
 }
 
 /// What a payload does about it.
-pub(super) enum Taken<T> {
+pub(in crate::plugin) enum Taken<T> {
     /// It starts from this.
     Ready(Arc<T>),
     /// It is configured by itself, and whoever was told so has a snapshot made.
@@ -42,26 +42,26 @@ struct Entries<T> {
     uses: u64,
 }
 
-pub(super) struct Shelf<T> {
+pub(in crate::plugin) struct Shelf<T> {
     entries: Mutex<Entries<T>>,
     work_is_done: Condvar,
 }
 
 /// The right to work on an entry, alone. Dropped without a result, it is as if nobody had begun.
-pub(super) struct InWork<T> {
+pub(in crate::plugin) struct InWork<T> {
     shelf: Arc<Shelf<T>>,
     label: Label,
     is_done: bool,
 }
 
 impl<T> Shelf<T> {
-    pub(super) fn new() -> Arc<Self> {
+    pub(in crate::plugin) fn new() -> Arc<Self> {
         let entries = Mutex::new(Entries { by_label: HashMap::new(), uses: 0 });
         Arc::new(Self { entries, work_is_done: Condvar::new() })
     }
 
     /// For a payload: never waits.
-    pub(super) fn take(self: &Arc<Self>, label: Label, component: &str) -> Taken<T> {
+    pub(in crate::plugin) fn take(self: &Arc<Self>, label: Label, component: &str) -> Taken<T> {
         let mut entries = self.lock();
         match entries.used(&label) {
             Some(Known::Ready(snapshot, _)) => return Taken::Ready(snapshot.clone()),
@@ -73,7 +73,7 @@ impl<T> Shelf<T> {
     }
 
     /// For a check: waits while somebody else is at work on it, and hands out the work where there is nothing.
-    pub(super) fn wait_for(self: &Arc<Self>, label: Label, component: &str) -> Result<(), InWork<T>> {
+    pub(in crate::plugin) fn wait_for(self: &Arc<Self>, label: Label, component: &str) -> Result<(), InWork<T>> {
         let mut entries = self.lock();
         loop {
             match entries.used(&label) {
@@ -87,7 +87,7 @@ impl<T> Shelf<T> {
     }
 
     /// Why a component is configured per instance, where it is.
-    pub(super) fn unfit(&self, component: &str) -> Option<String> {
+    pub(in crate::plugin) fn unfit(&self, component: &str) -> Option<String> {
         let entries = self.lock();
         entries.by_label.values().filter(|entry| entry.component == component).find_map(|entry| match &entry.known {
             Known::Unfit(reason) => Some(reason.clone()),
@@ -107,7 +107,7 @@ impl<T> Shelf<T> {
 
 impl<T> InWork<T> {
     /// Says what came of it.
-    pub(super) fn finish(mut self, known: Known<T>) {
+    pub(in crate::plugin) fn finish(mut self, known: Known<T>) {
         self.is_done = true;
         let mut entries = self.shelf.lock();
         if let Some(entry) = entries.by_label.get_mut(&self.label) {

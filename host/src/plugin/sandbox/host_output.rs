@@ -4,8 +4,8 @@ use http::{HeaderName, HeaderValue};
 use wasmtime::component::Resource;
 
 use crate::model::endpoint::HOST_HEADERS;
-use crate::plugin::bindings::{BodyHandle, output};
 use crate::plugin::sandbox::Sandbox;
+use crate::plugin::sandbox::bindings::{BodyHandle, output};
 
 type Body = Resource<BodyHandle>;
 type Answer = wasmtime::Result<Result<(), String>>;

@@ -6,7 +6,7 @@ use rustix::time::{ClockId, clock_gettime};
 
 /// What is left of a guest's time.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct TimeBudget {
+pub(in crate::plugin) struct TimeBudget {
     begun: Instant,
     cpu_at_start: Duration,
     cpu_max: Duration,
@@ -15,7 +15,7 @@ pub(super) struct TimeBudget {
 
 /// Which of the two ran out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum OutOfTime {
+pub(in crate::plugin) enum OutOfTime {
     #[error("it used up its CPU time of {} ms", .0.as_millis())]
     Cpu(Duration),
     #[error("it used up its {} ms by the clock", .0.as_millis())]
@@ -24,20 +24,20 @@ pub(super) enum OutOfTime {
 
 impl TimeBudget {
     /// Begins now, on this thread.
-    pub(super) fn begin(cpu_max: Duration, wall_max: Duration) -> Self {
+    pub(in crate::plugin) fn begin(cpu_max: Duration, wall_max: Duration) -> Self {
         Self { begun: Instant::now(), cpu_at_start: thread_cpu(), cpu_max, wall_max }
     }
 
     /// CPU time used since the beginning; has to be asked on the same thread.
-    pub(super) fn cpu_used(&self) -> Duration {
+    pub(in crate::plugin) fn cpu_used(&self) -> Duration {
         thread_cpu().saturating_sub(self.cpu_at_start)
     }
 
-    pub(super) fn cpu_max(&self) -> Duration {
+    pub(in crate::plugin) fn cpu_max(&self) -> Duration {
         self.cpu_max
     }
 
-    pub(super) fn check(&self) -> Result<(), OutOfTime> {
+    pub(in crate::plugin) fn check(&self) -> Result<(), OutOfTime> {
         if self.cpu_used() > self.cpu_max {
             Err(OutOfTime::Cpu(self.cpu_max))
         } else if self.begun.elapsed() > self.wall_max {

@@ -15,7 +15,7 @@ use tracing::{debug, warn};
 use zeroize::Zeroizing;
 
 use crate::limits::{MACHINE_CODE_BYTES_MAX, PLUGIN_CACHE_BYTES_MAX, PLUGIN_CACHE_KEPT};
-use crate::plugin::machine_code::{Label, MachineCode};
+use crate::plugin::snapshots::machine_code::{Label, MachineCode};
 
 /// Where the cache is, and what its entries are sealed with.
 #[derive(Clone)]
@@ -32,7 +32,7 @@ impl std::fmt::Debug for CacheSettings {
     }
 }
 
-pub(super) struct Cache {
+pub(in crate::plugin) struct Cache {
     folder: PathBuf,
     key: Zeroizing<[u8; 32]>,
 }
@@ -42,7 +42,7 @@ impl Cache {
     ///
     /// # Errors
     /// The system's, or that the folder is not the host's own.
-    pub(super) fn open(settings: CacheSettings) -> io::Result<Self> {
+    pub(in crate::plugin) fn open(settings: CacheSettings) -> io::Result<Self> {
         let CacheSettings { folder, key } = settings;
         DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
         let found = fs::symlink_metadata(&folder)?;
@@ -55,7 +55,7 @@ impl Cache {
     }
 
     /// The machine code of that label. An entry that does not bear the seal is removed and said.
-    pub(super) fn get(&self, label: &Label) -> Option<MachineCode> {
+    pub(in crate::plugin) fn get(&self, label: &Label) -> Option<MachineCode> {
         let path = self.path(label);
         let sealed = match read(&path) {
             Ok(sealed) => sealed,
@@ -73,7 +73,7 @@ impl Cache {
     }
 
     /// Keeps the machine code, if that is possible.
-    pub(super) fn put(&self, label: &Label, code: &MachineCode) {
+    pub(in crate::plugin) fn put(&self, label: &Label, code: &MachineCode) {
         let kept = self.write(label, code).and_then(|()| self.prune(SystemTime::now(), PLUGIN_CACHE_BYTES_MAX));
         if let Err(error) = kept {
             warn!(folder = %self.folder.display(), %error, "cannot keep a compiled plugin; it is compiled again at the next start");
@@ -81,7 +81,7 @@ impl Cache {
     }
 
     /// Removes an entry that is of no use.
-    pub(super) fn forget(&self, label: &Label, reason: &str) {
+    pub(in crate::plugin) fn forget(&self, label: &Label, reason: &str) {
         let path = self.path(label);
         warn!(entry = %path.display(), reason, "ignoring an entry of the plugin cache");
         if let Err(error) = fs::remove_file(&path) {

@@ -14,15 +14,15 @@ use crate::document::{Document, FieldLink, RunKey};
 use crate::limits::ERROR_TEXT_BYTES_MAX;
 use crate::model::payload::Body;
 use crate::model::plugin::{PluginFailure, PluginFailureKind, PluginName};
-use crate::plugin::bindings::{BodyHandle, PayloadHandle, RunHandle};
-use crate::plugin::component::Callable;
 use crate::plugin::limits::PluginLimits;
-use crate::plugin::linked::{Links, Stop};
-use crate::plugin::output_ring::printable;
+use crate::plugin::registry::component::Callable;
+use crate::plugin::sandbox::bindings::{BodyHandle, PayloadHandle, RunHandle};
+use crate::plugin::sandbox::linked::{Links, Stop};
+use crate::plugin::sandbox::output_ring::printable;
 use crate::plugin::sandbox::{HANDLES_MAX, Sandbox};
 
 /// What a plugin made of a payload.
-pub(super) enum Made {
+pub(in crate::plugin) enum Made {
     /// The payload, to go on with.
     Document(Document),
     /// No run is left.
@@ -57,14 +57,14 @@ pub struct Usage {
 /// A plugin's name, its component, and the configuration for it: none where the component is a snapshot, which has been
 /// configured.
 #[derive(Clone, Copy)]
-pub(super) struct Called<'a> {
-    pub(super) name: &'a PluginName,
-    pub(super) component: &'a Callable,
-    pub(super) config: Option<&'a str>,
+pub(in crate::plugin) struct Called<'a> {
+    pub(in crate::plugin) name: &'a PluginName,
+    pub(in crate::plugin) component: &'a Callable,
+    pub(in crate::plugin) config: Option<&'a str>,
 }
 
 /// Passes a payload through a plugin.
-pub(super) fn process(
+pub(in crate::plugin) fn process(
     plugin: Called<'_>,
     document: Document,
     links: &Arc<Links>,
@@ -87,7 +87,7 @@ pub(super) fn process(
 }
 
 /// An instance that has been configured.
-pub(super) fn configured(
+pub(in crate::plugin) fn configured(
     plugin: Called<'_>,
     limits: &PluginLimits,
 ) -> Result<(Store<Sandbox>, Instance), PluginFailure> {
@@ -99,7 +99,7 @@ pub(super) fn configured(
 }
 
 /// Asks a plugin what it says of itself: JSON.
-pub(super) fn describe(plugin: Called<'_>, limits: &PluginLimits) -> Result<String, PluginFailure> {
+pub(in crate::plugin) fn describe(plugin: Called<'_>, limits: &PluginLimits) -> Result<String, PluginFailure> {
     let mut call = Call::bare(plugin, limits);
     let described = call.start().and_then(|instance| {
         call.export = "describe";
@@ -300,7 +300,7 @@ fn panic_message(output: &str) -> Option<String> {
 }
 
 /// The beginning of a text, as much as is kept of an error.
-pub(super) fn capped(text: &str) -> &str {
+pub(in crate::plugin) fn capped(text: &str) -> &str {
     &text[..text.floor_char_boundary(ERROR_TEXT_BYTES_MAX)]
 }
 
