@@ -10,7 +10,7 @@ use bytes::Bytes;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use runhook::document::Document;
 use runhook::model::plugin::PluginUse;
-use runhook::plugin::{ChainOutcome, PluginLimits, PluginRuntime, RuntimeSettings, Trial, WasmRuntime};
+use runhook::plugin::{ChainOutcome, PluginPolicy, PluginRuntime, RuntimeSettings, Trial, WasmRuntime};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
@@ -126,7 +126,7 @@ fn instances(criterion: &mut Criterion) {
 }
 
 fn built_in(name: &str) -> Trial {
-    Trial::built_in(&name.parse().expect("a name"), PluginLimits::default()).expect("it is built in")
+    Trial::built_in(&name.parse().expect("a name"), PluginPolicy::default()).expect("it is built in")
 }
 
 criterion_group!(benches, sandbox, instances);

@@ -6,7 +6,7 @@ mod deliveries;
 mod demo;
 pub mod listen;
 mod plugin;
-mod plugin_limits;
+mod plugin_policy;
 mod rule;
 mod serve;
 mod size;

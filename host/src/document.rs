@@ -231,6 +231,11 @@ impl Document {
         }
     }
 
+    /// The document as it came in.
+    pub fn source(&self) -> &[u8] {
+        self.source.as_bytes()
+    }
+
     /// Size in bytes as it came in.
     pub fn source_len(&self) -> usize {
         self.source.len()

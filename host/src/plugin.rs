@@ -5,6 +5,7 @@
 
 mod chain;
 mod limits;
+mod policy;
 mod pool;
 mod registry;
 mod runtime;
@@ -23,7 +24,8 @@ use serde::{Deserialize, Serialize};
 use crate::document::FieldLink;
 use crate::model::payload::Body;
 use crate::model::plugin::{PluginFailure, PluginUse, Stages};
-pub use limits::PluginLimits;
+pub use limits::{LimitName, PluginLimits};
+pub use policy::{Grant, Grants, PluginPolicy, PolicyError, Terms};
 pub use registry::loader::WorkDone;
 pub use runtime::{RuntimeSettings, WasmRuntime};
 pub use sandbox::call::Usage;

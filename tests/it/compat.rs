@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::host_process::BINARY;
 use runhook::model::plugin::PluginUse;
-use runhook::plugin::{ChainOutcome, PluginLimits, PluginRuntime, RuntimeSettings, WasmRuntime};
+use runhook::plugin::{ChainOutcome, PluginLimits, PluginPolicy, PluginRuntime, RuntimeSettings, WasmRuntime};
 use serde_json::{Value, json};
 
 const SUMS: &str = "FROZEN.b3";
@@ -56,7 +56,7 @@ async fn sent(folder: &Path) -> BTreeMap<String, String> {
     let limits = PluginLimits { cpu_base: Duration::from_secs(10), ..PluginLimits::default() };
     let settings = RuntimeSettings {
         directory: Some(directory.path().to_owned()),
-        limits,
+        policy: PluginPolicy::with_limits(limits),
         program: Some(BINARY.into()),
         ..RuntimeSettings::default()
     };

@@ -2,11 +2,11 @@
 
 use std::fs;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use runhook::model::plugin::{OnError, PluginFailure, PluginFailureKind, PluginUse};
-use runhook::plugin::{ChainOutcome, PluginLimits, PluginRuntime, RuntimeSettings, WasmRuntime};
+use runhook::plugin::{ChainOutcome, PluginLimits, PluginPolicy, PluginRuntime, RuntimeSettings, WasmRuntime};
 use runhook_test_guests as guests;
 use serde_json::{Value, json};
 
@@ -28,12 +28,16 @@ impl Scene {
     }
 
     fn with(component: &str, limits: PluginLimits) -> Self {
+        Self::under(component, PluginPolicy::with_limits(limits))
+    }
+
+    fn under(component: &str, policy: PluginPolicy) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let file = Path::new(component).file_name().unwrap().to_str().unwrap();
         fs::copy(component, directory.path().join(file)).unwrap();
         let settings = RuntimeSettings {
             directory: Some(directory.path().to_owned()),
-            limits,
+            policy,
             program: Some(BINARY.into()),
             ..RuntimeSettings::default()
         };
@@ -104,6 +108,7 @@ fn expected(guest: &str) -> Option<Failing> {
         "stack_overflow" => failing(Trap, "keep", "stack"),
         "twin_bomb" => failing(Refused, "apply", "16 MiB"),
         "all_stages"
+        | "clock_and_random"
         | "counts_calls"
         | "counts_configures"
         | "deep_pointer"
@@ -252,6 +257,32 @@ async fn what_can_never_run_here_is_refused_with_what_would() {
             assert!(failure.message.contains(word), "{failure}");
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clock_and_randomness_are_granted_by_name_and_a_payload_meets_the_same_numbers_again() {
+    let ungranted = Scene::of(guests::CLOCK_AND_RANDOM).held().await;
+    assert_eq!(ungranted.kind, PluginFailureKind::Load);
+    assert!(ungranted.message.contains("`grants = [\"clock\", \"random\"]`"), "{ungranted}");
+    let half = PluginPolicy::parse("[plugins.clock-and-random]\ngrants = [\"clock\"]").unwrap();
+    let ungranted = Scene::under(guests::CLOCK_AND_RANDOM, half).held().await;
+    assert!(ungranted.message.contains("wasi:random/random") && !ungranted.message.contains("wasi:clocks"));
+
+    let policy = PluginPolicy::parse("[plugins.clock-and-random]\ngrants = [\"clock\", \"random\"]").unwrap();
+    let scene = Scene::under(guests::CLOCK_AND_RANDOM, policy);
+    let sent = scene.sent(json!({})).await;
+    assert_eq!(sent["stood_still"], true);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    assert!(sent["seconds"].as_u64().unwrap().abs_diff(now) < 60, "{sent}");
+    assert_ne!(sent["first"], sent["second"]);
+    let again = scene.sent(json!({})).await;
+    assert_eq!((&again["first"], &again["second"]), (&sent["first"], &sent["second"]));
+    let other = Bytes::from_static(br#"{"runs":[{"id":"3"}]}"#);
+    let ChainOutcome::Send(body) = scene.runtime.run(&[scene.used(json!({}), OnError::Hold)], other).await else {
+        panic!("it passes");
+    };
+    let other: Value = serde_json::from_slice(&body.bytes).unwrap();
+    assert_ne!(other["first"], sent["first"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use runhook::model::plugin::PluginUse;
-use runhook::plugin::{ChainOutcome, PluginLimits, PluginRuntime, RuntimeSettings, WasmRuntime};
+use runhook::plugin::{ChainOutcome, PluginLimits, PluginPolicy, PluginRuntime, RuntimeSettings, WasmRuntime};
 use serde_json::{Value, json};
 
 use crate::host_process::BINARY;
@@ -76,7 +76,7 @@ impl Scene {
         let begun = Instant::now();
         let settings = RuntimeSettings {
             directory: Some(directory.path().to_owned()),
-            limits,
+            policy: PluginPolicy::with_limits(limits),
             program: Some(BINARY.into()),
             ..RuntimeSettings::default()
         };
@@ -177,7 +177,7 @@ async fn plugins_in_python_filter_and_transform() {
     scene.check_and_measure().await;
     // By the command line, where the cap is the usual one.
     let checked = check_command(&scene.directory.path().join("keep-errors.wasm"), &[]);
-    assert!(checked.contains("--max-plugin-file"), "{checked}");
+    assert!(checked.contains("`file_mib = "), "{checked}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -193,7 +193,9 @@ fn a_plugin_that_wants_wasi_is_told_which_options_leave_it_out() {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("plugin.wasm");
         tool.build("filter-plugin", "keep-errors", &[], &file);
-        let words = check_command(&file, &["--max-plugin-file", "20"]);
+        let policy = directory.path().join("plugins.toml");
+        std::fs::write(&policy, "[limits]\nfile_mib = 20").unwrap();
+        let words = check_command(&file, &["--plugin-policy", policy.to_str().unwrap()]);
         assert!(words.contains("wasi:filesystem/") && words.contains(&tool.without_wasi().join(" ")), "{words}");
     }
 }

@@ -151,18 +151,24 @@ fn a_plugin_check_says_whether_payloads_start_from_a_snapshot() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_file_over_the_cap_is_answered_with_the_option_that_lets_it_in() {
+async fn a_file_over_the_cap_is_answered_with_the_limit_that_lets_it_in() {
     let scene = Scene::set();
     let file = scene.path("large.wasm");
     std::fs::write(&file, vec![0; 1024 * 1024 + 1]).unwrap();
-    let words = "it has 2 MiB, and a plugin may have 1; allow it with --max-plugin-file 2";
-    let (is_ok, text) = run(&["plugin", "check", &file, "--max-plugin-file", "1"]);
+    let words = "it has 2 MiB and may have 1; the plugin policy can allow it more, `file_mib = 2`";
+    let policy = |limits: &str| {
+        std::fs::write(scene.path("plugins.toml"), limits).unwrap();
+        scene.path("plugins.toml")
+    };
+    let one = "[limits]\nfile_mib = 1";
+    let (is_ok, text) = run(&["plugin", "check", &file, "--plugin-policy", &policy(one)]);
     assert!(!is_ok && text.contains(words), "{text}");
-    let (is_ok, text) = run(&["plugin", "check", &file, "--max-plugin-file", "2"]);
+    let two = format!("{one}\n[plugins.large]\nlimits = {{ file_mib = 2 }}");
+    let (is_ok, text) = run(&["plugin", "check", &file, "--plugin-policy", &policy(&two)]);
     assert!(!is_ok && text.contains("it is no WebAssembly"), "{text}");
     let mut settings = HostSettings::on(&scene.folder.path().join("data"));
     settings.plugins = Some(scene.folder.path().to_owned());
-    settings.arguments = ["--max-plugin-file", "1"].map(str::to_owned).to_vec();
+    settings.arguments = ["--plugin-policy", &policy(one)].map(str::to_owned).to_vec();
     let host = HostProcess::start(&settings);
     let listed = host.cli_ok(&["plugin", "list"]);
     assert!(listed.contains(words), "{listed}");

@@ -12,8 +12,8 @@ use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 use runhook::model::plugin::{PluginFailureKind, PluginUse};
 use runhook::plugin::{
-    CacheSettings, ChainOutcome, PluginLimits, PluginRuntime, RuntimeSettings, Trial, TrialOutcome, WasmRuntime,
-    WorkDone,
+    CacheSettings, ChainOutcome, PluginLimits, PluginPolicy, PluginRuntime, RuntimeSettings, Trial, TrialOutcome,
+    WasmRuntime, WorkDone,
 };
 use runhook_test_guests as guests;
 use serde_json::{Value, json};
@@ -83,7 +83,7 @@ async fn sent(runtime: &WasmRuntime, plugin: &PluginUse) -> Value {
 
 fn trial(component: &str) -> Trial {
     let file = Path::new(component).file_name().unwrap().to_str().unwrap();
-    Trial::load(file, fs::read(component).unwrap().into(), PluginLimits::default(), Some(BINARY.into())).unwrap()
+    Trial::load(file, fs::read(component).unwrap().into(), PluginPolicy::default(), Some(BINARY.into())).unwrap()
 }
 
 /// The payload as the plugin leaves it.
@@ -253,7 +253,7 @@ async fn a_child_that_runs_a_guest_is_confined() {
     let settings = RuntimeSettings {
         directory: Some(directory.path().to_owned()),
         program: Some(BINARY.into()),
-        limits: PluginLimits { cpu_base: Duration::from_secs(5), ..PluginLimits::default() },
+        policy: PluginPolicy::with_limits(PluginLimits { cpu_base: Duration::from_secs(5), ..PluginLimits::default() }),
         ..RuntimeSettings::default()
     };
     let runtime = WasmRuntime::start(settings).unwrap();

@@ -12,12 +12,12 @@ use clap::{Args, Subcommand};
 use serde_json::Value;
 
 use crate::cli::connection::Connection;
-use crate::cli::plugin_limits::PluginLimitArgs;
+use crate::cli::plugin_policy::PluginPolicyArgs;
 use crate::cli::table::table;
 use crate::config::Environment;
 use crate::model::plugin::PluginName;
 use crate::plugin::scaffold::{ScaffoldKind, scaffold};
-use crate::plugin::{PluginInfo, PluginLimits, Trial};
+use crate::plugin::{PluginInfo, PluginPolicy, Trial};
 
 /// The contract between host and plugins.
 const WIT: &str = include_str!("../../../wit/plugin.wit");
@@ -57,7 +57,7 @@ pub(super) struct CheckArgs {
     #[arg(long, value_name = "JSON", value_parser = parse_config)]
     config: Option<Value>,
     #[command(flatten)]
-    limits: PluginLimitArgs,
+    policy: PluginPolicyArgs,
 }
 
 #[derive(Args, Debug)]
@@ -71,7 +71,7 @@ pub(super) struct TestArgs {
     #[arg(long, value_name = "FILE")]
     payload: PathBuf,
     #[command(flatten)]
-    limits: PluginLimitArgs,
+    policy: PluginPolicyArgs,
 }
 
 #[derive(Args, Debug)]
@@ -114,16 +114,16 @@ fn new(arguments: &NewArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn load(file: &Path, limits: PluginLimits, program: Option<PathBuf>) -> anyhow::Result<Trial> {
+fn load(file: &Path, policy: PluginPolicy, program: Option<PathBuf>) -> anyhow::Result<Trial> {
     let bytes = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
     let name = file.file_name().and_then(|name| name.to_str()).context("the file has no name")?;
-    Trial::load(name, bytes.into(), limits, program)
+    Trial::load(name, bytes.into(), policy, program)
         .map_err(|reason| anyhow!("the host would not load {}: {reason}", file.display()))
 }
 
 fn check(arguments: &CheckArgs, program: Option<PathBuf>) -> anyhow::Result<()> {
     let file = &arguments.file;
-    let trial = load(file, arguments.limits.limits(), program)?;
+    let trial = load(file, arguments.policy.policy()?, program)?;
     let info = trial.info();
     let configured = configured(&trial, arguments.config.as_ref())?;
     println!("{} can be loaded; a rule names it `{}`", file.display(), info.name);
@@ -151,7 +151,7 @@ fn configured(trial: &Trial, config: Option<&Value>) -> anyhow::Result<String> {
 
 /// Fails as the plugin fails, so that a script notices.
 fn test(arguments: &TestArgs, program: Option<PathBuf>) -> anyhow::Result<ExitCode> {
-    let trial = load(&arguments.file, arguments.limits.limits(), program)?;
+    let trial = load(&arguments.file, arguments.policy.policy()?, program)?;
     let shown = arguments.payload.display();
     let payload: Bytes = std::fs::read(&arguments.payload).with_context(|| format!("cannot read {shown}"))?.into();
     let prepared = trial.prepare(&arguments.config.to_string());

@@ -14,7 +14,7 @@ use url::Url;
 use crate::api::TlsFiles;
 use crate::app::Host;
 use crate::blobs::{BlobSettings, S3Credentials, S3Settings};
-use crate::cli::plugin_limits::PluginLimitArgs;
+use crate::cli::plugin_policy::PluginPolicyArgs;
 use crate::cli::size::{KIB, MIB, parse_kib, parse_mib};
 use crate::config::{DEFAULT_DATA, DEFAULT_LISTEN, Environment, ServeConfig};
 use crate::intake::IntakeBounds;
@@ -33,7 +33,7 @@ pub(super) struct ServeArgs {
     #[arg(long, value_name = "DIR")]
     plugins: Option<PathBuf>,
     #[command(flatten)]
-    plugin_limits: PluginLimitArgs,
+    plugin_policy: PluginPolicyArgs,
     /// Address to listen on
     #[arg(long, value_name = "ADDRESS", default_value = DEFAULT_LISTEN)]
     listen: SocketAddr,
@@ -156,7 +156,7 @@ pub(super) async fn run(arguments: ServeArgs, environment: Environment) -> anyho
         data: arguments.data,
         plugins: RuntimeSettings {
             directory: arguments.plugins,
-            limits: arguments.plugin_limits.limits(),
+            policy: arguments.plugin_policy.policy()?,
             program: environment.program,
             cache: None,
         },

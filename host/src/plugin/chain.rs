@@ -8,7 +8,6 @@ use crate::document::Document;
 use crate::model::payload::Body;
 use crate::model::plugin::{OnError, PluginFailure, PluginFailureKind};
 use crate::plugin::ChainOutcome;
-use crate::plugin::limits::PluginLimits;
 use crate::plugin::registry::Active;
 use crate::plugin::registry::component::Callable;
 use crate::plugin::sandbox::call::{Called, Made, process};
@@ -24,7 +23,7 @@ pub(super) struct Link {
 }
 
 /// Passes a payload through the chain, in order.
-pub(super) fn run(chain: Vec<Link>, source: Bytes, fetched: Arc<Fetched>, limits: &PluginLimits) -> ChainOutcome {
+pub(super) fn run(chain: Vec<Link>, source: Bytes, fetched: Arc<Fetched>) -> ChainOutcome {
     let Some(first) = chain.first() else { return ChainOutcome::Send(Body::json(source)) };
     let mut document = match Document::parse(source) {
         Ok(document) => document,
@@ -33,7 +32,7 @@ pub(super) fn run(chain: Vec<Link>, source: Bytes, fetched: Arc<Fetched>, limits
     let links = Arc::new(Links::of(&document, fetched));
     for link in chain {
         let before = (link.on_error == OnError::Skip).then(|| document.clone());
-        match (pass(&link, document, &links, limits), before) {
+        match (pass(&link, document, &links), before) {
             (Ok(Made::Document(made)), _) => document = made,
             (Ok(Made::Body(body)), _) => return ChainOutcome::Send(body),
             (Ok(Made::NoRuns | Made::Nothing), _) => return ChainOutcome::Filtered,
@@ -55,13 +54,13 @@ pub(super) fn run(chain: Vec<Link>, source: Bytes, fetched: Arc<Fetched>, limits
     ChainOutcome::Send(Body::json(document.to_bytes()))
 }
 
-fn pass(link: &Link, document: Document, links: &Arc<Links>, limits: &PluginLimits) -> Result<Made, PluginFailure> {
+fn pass(link: &Link, document: Document, links: &Arc<Links>) -> Result<Made, PluginFailure> {
     let active = link.found.as_ref().map_err(Clone::clone)?;
     let called = match &link.snapshot {
         Some(snapshot) => Called { name: &active.name, component: snapshot, config: None },
         None => Called { name: &active.name, component: &active.component, config: Some(&link.config) },
     };
-    let (made, usage) = process(called, document, links, limits);
+    let (made, usage) = process(called, document, links, &active.terms.limits);
     if !usage.output.is_empty() {
         tracing::info!(plugin = %active.name, output = ?usage.output, "a plugin printed");
     }

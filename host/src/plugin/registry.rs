@@ -15,6 +15,7 @@ use bytes::Bytes;
 use crate::model::plugin::{PluginFailure, PluginFailureKind, PluginName, Stages};
 use crate::nearest::did_you_mean;
 use crate::plugin::PluginInfo;
+use crate::plugin::policy::Terms;
 use crate::plugin::registry::component::Callable;
 use crate::plugin::registry::loader::{About, Loader, Origin};
 
@@ -28,6 +29,8 @@ pub(super) struct Active {
     /// What it was compiled from; its snapshots are made of it.
     pub(super) bytes: Bytes,
     pub(super) about: Arc<About>,
+    /// What it may use and import.
+    pub(super) terms: Terms,
 }
 
 /// What became of a file of the directory.
@@ -95,6 +98,11 @@ impl Registry {
         }
         let loaded = self.loader.load(name, Bytes::from_static(built_in.bytes), Origin::BuiltIn)?;
         Ok(built_in.active.get_or_init(|| loaded).clone())
+    }
+
+    /// Of all that can be called, the built-in ones included.
+    pub(super) fn names(&self) -> Vec<PluginName> {
+        self.built_in.keys().chain(self.directory.load().active.keys()).cloned().collect()
     }
 
     fn missing(&self, name: &PluginName, directory: &Directory) -> String {

@@ -7,11 +7,12 @@ use std::sync::Arc;
 use anyhow::Context;
 use async_trait::async_trait;
 use bytes::Bytes;
+use tracing::warn;
 
 use crate::limits::PLUGIN_CHILDREN_MAX;
 use crate::model::plugin::{PluginFailure, PluginFailureKind, PluginName, PluginUse, Stages};
 use crate::plugin::chain::{self, Link};
-use crate::plugin::limits::PluginLimits;
+use crate::plugin::policy::PluginPolicy;
 use crate::plugin::pool::Threads;
 use crate::plugin::registry::loader::{Loader, WorkDone};
 use crate::plugin::registry::watcher::Watcher;
@@ -27,8 +28,8 @@ use crate::plugin::{ChainOutcome, Fetched, PluginInfo, PluginRuntime};
 pub struct RuntimeSettings {
     /// Where plugins are dropped; none for the built-in ones alone.
     pub directory: Option<PathBuf>,
-    /// What each plugin may use for each payload.
-    pub limits: PluginLimits,
+    /// What plugins may use and import.
+    pub policy: PluginPolicy,
     /// The `runhook` binary, by which children are started; none to do their work in this process.
     pub program: Option<PathBuf>,
     /// Where compiled plugins are kept; none to compile them at every start.
@@ -59,6 +60,9 @@ impl WasmRuntime {
                 .with_context(|| format!("cannot read the plugin directory {}", directory.display()))?;
             watcher.watch(&registry)?;
         }
+        for unknown in settings.policy.unknown(&registry.names()) {
+            warn!("the plugin policy: {unknown}");
+        }
         let checks = Threads::start("checks", PLUGIN_CHILDREN_MAX)?;
         Ok(Self { registry, snapshots: Snapshots::start(loader)?, threads: Threads::for_guests()?, checks })
     }
@@ -74,7 +78,7 @@ impl WasmRuntime {
         let work = move || {
             let called = Called { name: &active.name, component: &active.component, config: Some(&config) };
             let _running = registry.loader().running();
-            configured(called, &registry.loader().limits).map(drop)
+            configured(called, &active.terms.limits).map(drop)
         };
         self.threads.run(work).await.unwrap_or_else(|| Err(our_fault(name)))
     }
@@ -90,7 +94,7 @@ impl PluginRuntime for WasmRuntime {
         let work = move || {
             let links = chain.iter().map(|plugin| link(&registry, &snapshots, plugin)).collect();
             let _running = registry.loader().running();
-            chain::run(links, document, fetched, &registry.loader().limits)
+            chain::run(links, document, fetched)
         };
         self.threads.run(work).await.unwrap_or_else(|| ChainOutcome::Held(our_fault(first)))
     }

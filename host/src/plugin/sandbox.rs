@@ -6,6 +6,7 @@ pub(super) mod bindings;
 pub(super) mod budget;
 pub(super) mod call;
 pub(super) mod engine;
+pub(super) mod granted;
 pub(super) mod host_document;
 pub(super) mod host_output;
 pub(super) mod linked;
@@ -13,6 +14,7 @@ pub(super) mod linker;
 pub(super) mod output_ring;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use wasmtime::ResourceLimiter;
 use wasmtime_wasi::{ResourceTable, WasiCtx, WasiCtxView, WasiView};
@@ -22,24 +24,24 @@ use crate::model::payload::Body;
 use crate::model::plugin::PluginName;
 use crate::plugin::limits::PluginLimits;
 use crate::plugin::sandbox::budget::{OutOfTime, TimeBudget};
+use crate::plugin::sandbox::granted::Randomness;
 use crate::plugin::sandbox::linked::{Links, Stop};
 use crate::plugin::sandbox::output_ring::OutputRing;
-
-/// Handles that a guest may hold at once.
-pub(super) const HANDLES_MAX: usize = 10_000;
 
 /// A limit that a guest has hit, in words.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum LimitHit {
-    #[error("it needs more than its {} MiB of memory", .0 / 1024 / 1024)]
+    #[error("it needs more than its {} MiB of memory (limit `memory_mib`)", .0 / 1024 / 1024)]
     Memory(usize),
-    #[error("it needs more than its {0} table elements")]
+    #[error("it needs more than its {0} table elements (limit `table_elements`)")]
     Table(usize),
-    #[error("it called the host more than {0} times")]
+    #[error("it called the host more than {0} times (limit `host_calls`)")]
     HostCalls(u64),
-    #[error("it asked for more than {} MiB of the payload", .0 / 1024 / 1024)]
+    #[error("it read more than {} MiB (limit `read_mib`)", .0 / 1024 / 1024)]
     BytesOut(u64),
-    #[error("it wrote more than {} MiB", .0 / 1024 / 1024)]
+    #[error("it asked for more than {0} random bytes at once")]
+    Random(u64),
+    #[error("it wrote more than {} MiB (limit `write_mib`)", .0 / 1024 / 1024)]
     BytesIn(u64),
 }
 
@@ -59,6 +61,9 @@ pub(super) struct Sandbox {
     pub(super) out_of_time: Option<OutOfTime>,
     table: ResourceTable,
     wasi: WasiCtx,
+    /// The time, once it was asked for.
+    now: Option<Duration>,
+    random: Option<Randomness>,
 }
 
 /// What an instance has used of its limits.
@@ -77,8 +82,10 @@ pub(super) struct Usage {
 impl Sandbox {
     pub(super) fn new(plugin: PluginName, document: Document, links: Arc<Links>, limits: PluginLimits) -> Self {
         let cpu = limits.cpu(document.source_len() + links.len_bytes());
-        let output = OutputRing::default();
+        let output = OutputRing::of(limits.output_bytes);
         let wasi = WasiCtx::builder().stdout(output.clone()).stderr(output.clone()).build();
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(limits.handles);
         Self {
             plugin,
             document,
@@ -90,8 +97,10 @@ impl Sandbox {
             usage: Usage::new(limits),
             time: TimeBudget::begin(cpu, cpu * limits.wall_factor),
             out_of_time: None,
-            table: ResourceTable::new(),
+            table,
             wasi,
+            now: None,
+            random: None,
         }
     }
 
@@ -132,10 +141,14 @@ impl Usage {
 
     /// Counts bytes that are handed to the guest, and hands them over.
     pub(super) fn hand_out<T: AsRef<str>>(&mut self, text: T) -> wasmtime::Result<T> {
-        self.bytes_out += text.as_ref().len() as u64;
-        let max = self.limits.bytes_out;
-        self.bound(self.bytes_out <= max, LimitHit::BytesOut(max))?;
+        self.count_out(text.as_ref().len() as u64)?;
         Ok(text)
+    }
+
+    fn count_out(&mut self, bytes: u64) -> wasmtime::Result<()> {
+        self.bytes_out += bytes;
+        let max = self.limits.bytes_out;
+        self.bound(self.bytes_out <= max, LimitHit::BytesOut(max))
     }
 
     /// Counts bytes that come from the guest.
@@ -146,11 +159,12 @@ impl Usage {
     }
 
     fn bound(&mut self, is_within: bool, hit: LimitHit) -> wasmtime::Result<()> {
-        if is_within {
-            return Ok(());
-        }
+        if is_within { Ok(()) } else { Err(self.hit(hit)) }
+    }
+
+    fn hit(&mut self, hit: LimitHit) -> wasmtime::Error {
         self.hit = Some(hit.clone());
-        Err(hit.into())
+        hit.into()
     }
 }
 

@@ -9,6 +9,7 @@ use crate::document::{Document, DocumentError};
 use crate::model::payload::Body;
 use crate::model::plugin::{PluginFailure, PluginName};
 use crate::plugin::limits::PluginLimits;
+use crate::plugin::policy::PluginPolicy;
 use crate::plugin::pool::on_own_thread;
 use crate::plugin::registry::component::Callable;
 use crate::plugin::registry::loader::{Loader, Origin};
@@ -66,17 +67,17 @@ impl Trial {
     ///
     /// # Errors
     /// In words, why the host would not.
-    pub fn load(file: &str, bytes: Bytes, limits: PluginLimits, program: Option<PathBuf>) -> Result<Self, String> {
-        Self::of(name_beside_built_in(file)?, file, bytes, RuntimeSettings { limits, program, ..Default::default() })
+    pub fn load(file: &str, bytes: Bytes, policy: PluginPolicy, program: Option<PathBuf>) -> Result<Self, String> {
+        Self::of(name_beside_built_in(file)?, file, bytes, RuntimeSettings { policy, program, ..Default::default() })
     }
 
     /// Loads a plugin that comes with runhook.
     ///
     /// # Errors
     /// In words, that there is none of that name.
-    pub fn built_in(name: &PluginName, limits: PluginLimits) -> Result<Self, String> {
+    pub fn built_in(name: &PluginName, policy: PluginPolicy) -> Result<Self, String> {
         let bytes = built_in(name.as_str()).ok_or_else(|| format!("no built-in plugin is called `{name}`"))?;
-        Self::of(name.clone(), name.as_str(), bytes, RuntimeSettings { limits, ..Default::default() })
+        Self::of(name.clone(), name.as_str(), bytes, RuntimeSettings { policy, ..Default::default() })
     }
 
     fn of(name: PluginName, file: &str, bytes: Bytes, settings: RuntimeSettings) -> Result<Self, String> {
@@ -97,7 +98,7 @@ impl Trial {
 
     /// The limits that it is tried under.
     pub fn limits(&self) -> &PluginLimits {
-        &self.loader.limits
+        &self.active.terms.limits
     }
 
     /// Configures the plugin as the host would. Blocks.
@@ -133,7 +134,7 @@ impl Prepared<'_> {
     /// The plugin's failure.
     pub fn instantiate(&self) -> Result<(), PluginFailure> {
         let _running = self.trial.loader.running();
-        configured(self.called(), &self.trial.loader.limits).map(drop)
+        configured(self.called(), &self.trial.active.terms.limits).map(drop)
     }
 
     /// Passes a document through a fresh instance. On this thread; nothing may be awaited on it.
@@ -143,7 +144,7 @@ impl Prepared<'_> {
     pub fn pass(&self, document: Document) -> Result<(), PluginFailure> {
         let links = Arc::new(Links::of(&document, Arc::default()));
         let _running = self.trial.loader.running();
-        process(self.called(), document, &links, &self.trial.loader.limits).0.map(drop)
+        process(self.called(), document, &links, &self.trial.active.terms.limits).0.map(drop)
     }
 
     /// Without a snapshot the instance is configured, and fails there if the plugin does.
@@ -165,7 +166,7 @@ impl Prepared<'_> {
         let runs_before = document.len();
         let links = Arc::new(Links::of(&document, Arc::default()));
         let _running = self.trial.loader.running();
-        let limits = &self.trial.loader.limits;
+        let limits = &self.trial.active.terms.limits;
         let (made, usage) = on_own_thread(|| process(self.called(), document, &links, limits));
         let result = made.and_then(|made| match made {
             Made::Document(document) => Ok(TrialOutcome::Payload(document.to_bytes(), document.len())),
@@ -188,7 +189,7 @@ mod tests {
     const PATTERNS: &str = r#"{"patterns": ["sk-[a-z]+", "[0-9]{16}", "\\w+@\\w+", "(?i)secret"]}"#;
 
     fn redact() -> Trial {
-        Trial::built_in(&"redact".parse().unwrap(), PluginLimits::default()).unwrap()
+        Trial::built_in(&"redact".parse().unwrap(), PluginPolicy::default()).unwrap()
     }
 
     #[test]
@@ -217,7 +218,7 @@ mod tests {
 
     #[test]
     fn a_built_ins_name_is_refused_as_the_host_would() {
-        let refused = Trial::load("errors_only.wasm", Bytes::new(), PluginLimits::default(), None).err().unwrap();
+        let refused = Trial::load("errors_only.wasm", Bytes::new(), PluginPolicy::default(), None).err().unwrap();
         assert_eq!(refused, "a built-in plugin is called `errors-only`; rename the file");
     }
 }

@@ -5,13 +5,14 @@ use wasmtime::Engine;
 use wasmtime::component::{Component, ComponentExportIndex, InstancePre, Linker};
 
 use crate::model::plugin::Stages;
+use crate::plugin::policy::Grants;
 use crate::plugin::sandbox::Sandbox;
-use crate::plugin::sandbox::linker::LINKED;
+use crate::plugin::sandbox::linker::{GRANTED, LINKED};
 
 /// Why bytes are no plugin.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(in crate::plugin) enum Refusal {
-    #[error("it has {mib} MiB, and a plugin may have {mib_max}; allow it with --max-plugin-file {mib}")]
+    #[error("it has {mib} MiB and may have {mib_max}; the plugin policy can allow it more, `file_mib = {mib}`")]
     TooLarge { mib: u64, mib_max: u64 },
     #[error("it is no WebAssembly; build it with --target wasm32-wasip2 and copy the .wasm file")]
     NotWasm,
@@ -20,11 +21,16 @@ pub(in crate::plugin) enum Refusal {
     #[error("it is damaged or incomplete, or uses what this host does not allow: {0}")]
     Damaged(String),
     #[error(
-        "it imports {0}, which no plugin is granted; plugins have no files, network, clock or randomness. \
+        "it imports {0}, which no plugin is granted; plugins have no files, network or environment. \
          Build Python with `--stub-wasi`, JavaScript with `--disable stdio random clocks http fetch-event`, \
          Rust without the crate that asks for it"
     )]
     Ungranted(String),
+    #[error(
+        "it imports {imports}, which it is not granted; the plugin policy can grant it, `grants = [{grants}]`, \
+         or leave out what asks for it"
+    )]
+    WantsGrant { imports: String, grants: String },
     #[error("it imports {0}, which this host does not know in that version or shape")]
     Unlinkable(String),
     #[error("it does not export `runhook:plugin/lifecycle`; use runhook-sdk (`runhook plugin new`)")]
@@ -65,9 +71,14 @@ impl Exports {
 }
 
 /// Compiles and links, in this process.
-pub(in crate::plugin) fn load(engine: &Engine, linker: &Linker<Sandbox>, bytes: &[u8]) -> Result<Callable, Refusal> {
+pub(in crate::plugin) fn load(
+    engine: &Engine,
+    linker: &Linker<Sandbox>,
+    bytes: &[u8],
+    grants: Grants,
+) -> Result<Callable, Refusal> {
     let component = Component::new(engine, bytes).map_err(|error| Refusal::Damaged(one_line(&error)))?;
-    link(engine, linker, &component, hash(bytes))
+    link(engine, linker, &component, hash(bytes), grants)
 }
 
 /// Hex, of the file's bytes.
@@ -81,8 +92,9 @@ pub(in crate::plugin) fn link(
     linker: &Linker<Sandbox>,
     component: &Component,
     hash: String,
+    grants: Grants,
 ) -> Result<Callable, Refusal> {
-    let imports = imports(engine, component)?;
+    let imports = imports(engine, component, grants)?;
     let exports = exports(component)?;
     let pre = linker.instantiate_pre(component).map_err(|error| Refusal::Unlinkable(one_line(&error)))?;
     Ok(Callable { pre, exports, imports, hash })
@@ -98,13 +110,24 @@ pub(in crate::plugin) fn check_preamble(bytes: &[u8]) -> Result<(), Refusal> {
     }
 }
 
-/// Names of the interfaces that it needs; an error where one is not linked.
-fn imports(engine: &Engine, component: &Component) -> Result<Vec<String>, Refusal> {
+/// Names of the interfaces that it needs; an error where one is not linked, or not granted.
+fn imports(engine: &Engine, component: &Component, grants: Grants) -> Result<Vec<String>, Refusal> {
     let component = component.component_type();
     let all: Vec<String> = component.imports(engine).map(|(name, _)| name.to_owned()).collect();
     let is_linked = |name: &&String| LINKED.iter().any(|prefix| name.starts_with(prefix));
-    let ungranted: Vec<_> = all.iter().filter(|name| !is_linked(name)).cloned().collect();
-    if ungranted.is_empty() { Ok(all) } else { Err(Refusal::Ungranted(ungranted.join(", "))) }
+    let grant = |name: &str| GRANTED.iter().find(|(prefix, _)| name.starts_with(prefix)).map(|(_, grant)| *grant);
+    let (grantable, ungranted): (Vec<_>, Vec<_>) =
+        all.iter().filter(|name| !is_linked(name)).cloned().partition(|name| grant(name).is_some());
+    if !ungranted.is_empty() {
+        return Err(Refusal::Ungranted(ungranted.join(", ")));
+    }
+    let missing: Vec<_> = grantable.into_iter().filter(|name| grant(name).is_some_and(|it| !grants.has(it))).collect();
+    if missing.is_empty() {
+        return Ok(all);
+    }
+    let mut names: Vec<_> = missing.iter().filter_map(|name| Some(format!("\"{}\"", grant(name)?))).collect();
+    names.dedup();
+    Err(Refusal::WantsGrant { imports: missing.join(", "), grants: names.join(", ") })
 }
 
 fn exports(component: &Component) -> Result<Exports, Refusal> {

@@ -12,7 +12,7 @@ use wasmtime::component::{Component, Linker};
 
 use crate::model::plugin::PluginName;
 use crate::plugin::RuntimeSettings;
-use crate::plugin::limits::PluginLimits;
+use crate::plugin::policy::{PluginPolicy, Terms};
 use crate::plugin::pool::on_own_thread;
 use crate::plugin::registry::Active;
 use crate::plugin::registry::component::{self, Callable, Refusal};
@@ -76,13 +76,13 @@ pub(in crate::plugin) struct Loader {
     settings: blake3::Hash,
     compiled: AtomicU64,
     found: AtomicU64,
-    pub(in crate::plugin) limits: PluginLimits,
+    pub(in crate::plugin) policy: PluginPolicy,
 }
 
 impl Loader {
     pub(in crate::plugin) fn new(settings: &RuntimeSettings) -> anyhow::Result<Self> {
-        let limits = settings.limits;
-        let engine = engine(&limits).map_err(cannot_start)?;
+        let policy = settings.policy.clone();
+        let engine = engine(&policy.largest()).map_err(cannot_start)?;
         let linker = linker(&engine).map_err(cannot_start)?;
         let ticker = Ticker::start(&engine)?;
         let workshop = Workshop::new(settings.program.clone());
@@ -93,7 +93,7 @@ impl Loader {
         });
         let settings = digest(&engine);
         let (compiled, found) = (AtomicU64::new(0), AtomicU64::new(0));
-        Ok(Self { engine, linker, ticker, workshop, cache, settings, compiled, found, limits })
+        Ok(Self { engine, linker, ticker, workshop, cache, settings, compiled, found, policy })
     }
 
     /// Has to be held while a guest runs, or it cannot be interrupted.
@@ -111,16 +111,17 @@ impl Loader {
 
     /// Compiles and describes; in words why not.
     pub(in crate::plugin) fn load(&self, name: &PluginName, bytes: Bytes, origin: Origin) -> Result<Active, String> {
-        let component = self.component(&bytes, origin).map_err(|refusal| refusal.to_string())?;
+        let terms = self.policy.of(name).clone();
+        let component = self.component(&bytes, origin, &terms).map_err(|refusal| refusal.to_string())?;
         let _running = self.running();
         let called = Called { name, component: &component, config: None };
-        let json = on_own_thread(|| describe(called, &self.limits)).map_err(|failure| failure.to_string())?;
+        let json = on_own_thread(|| describe(called, &terms.limits)).map_err(|failure| failure.to_string())?;
         let about = Arc::new(about(&json)?);
-        Ok(Active { name: name.clone(), component: component.into(), bytes, about })
+        Ok(Active { name: name.clone(), component: component.into(), bytes, about, terms })
     }
 
-    fn component(&self, bytes: &[u8], origin: Origin) -> Result<Callable, Refusal> {
-        let max = self.limits.file_bytes;
+    fn component(&self, bytes: &[u8], origin: Origin, terms: &Terms) -> Result<Callable, Refusal> {
+        let max = terms.limits.file_bytes;
         if bytes.len() as u64 > max {
             return Err(Refusal::too_large(bytes.len() as u64, max));
         }
@@ -132,7 +133,7 @@ impl Loader {
         };
         let compiled = self.compiled(&self.label(&hash, None), compile);
         let (component, _) = compiled.map_err(|unmade| Refusal::Damaged(unmade.to_string()))?;
-        component::link(&self.engine, &self.linker, &component, hash)
+        component::link(&self.engine, &self.linker, &component, hash, terms.grants)
     }
 
     /// A plugin as it is once it is configured. Blocks.
@@ -142,12 +143,14 @@ impl Loader {
     pub(in crate::plugin) fn snapshot(&self, active: &Active, config: &str) -> Result<Snapshot, Unmade> {
         let hash = &active.component.hash;
         let compile = || {
-            let (plugin, config, limits) = (active.name.clone(), config.to_owned(), self.limits);
-            let snapshot = self.workshop.snapshot(&active.bytes, Configuration { plugin, config, limits })?;
+            let (plugin, config, limits) = (active.name.clone(), config.to_owned(), active.terms.limits);
+            let snapshot = self
+                .workshop
+                .snapshot(&active.bytes, Configuration { plugin, config, limits, grants: active.terms.grants })?;
             self.workshop.compile(&self.engine, &snapshot)
         };
         let (component, bytes) = self.compiled(&self.label(hash, Some(config)), compile)?;
-        let callable = component::link(&self.engine, &self.linker, &component, hash.clone());
+        let callable = component::link(&self.engine, &self.linker, &component, hash.clone(), active.terms.grants);
         let callable = callable.map_err(|refusal| Unmade::Unfit(refusal.to_string()))?;
         Ok(Snapshot { callable, bytes })
     }

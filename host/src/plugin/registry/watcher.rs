@@ -100,10 +100,11 @@ impl Watcher {
     }
 
     fn load(&mut self, registry: &Registry, file: &str, stamp: Stamp) {
-        let loaded = match read(&self.directory, file, stamp, registry.loader().limits.file_bytes) {
-            Ok(bytes) => {
-                registry.free_name(file).and_then(|name| registry.loader().load(&name, bytes.into(), Origin::File))
-            }
+        let loaded = match registry.free_name(file).map_err(ReadError::Refused).and_then(|name| {
+            let bytes_max = registry.loader().policy.of(&name).limits.file_bytes;
+            Ok((name, read(&self.directory, file, stamp, bytes_max)?))
+        }) {
+            Ok((name, bytes)) => registry.loader().load(&name, bytes.into(), Origin::File),
             Err(ReadError::Changed) => return,
             Err(ReadError::Refused(reason)) => Err(reason),
         };

@@ -16,9 +16,9 @@ pub(in crate::plugin) struct TimeBudget {
 /// Which of the two ran out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(in crate::plugin) enum OutOfTime {
-    #[error("it used up its CPU time of {} ms", .0.as_millis())]
+    #[error("it used up its CPU time of {} ms (limits `cpu_ms`, `cpu_ms_per_mib`)", .0.as_millis())]
     Cpu(Duration),
-    #[error("it used up its {} ms by the clock", .0.as_millis())]
+    #[error("it used up its {} ms by the clock (limit `wall_factor`)", .0.as_millis())]
     Wall(Duration),
 }
 

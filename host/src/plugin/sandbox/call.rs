@@ -16,10 +16,10 @@ use crate::model::payload::Body;
 use crate::model::plugin::{PluginFailure, PluginFailureKind, PluginName};
 use crate::plugin::limits::PluginLimits;
 use crate::plugin::registry::component::Callable;
+use crate::plugin::sandbox::Sandbox;
 use crate::plugin::sandbox::bindings::{BodyHandle, PayloadHandle, RunHandle};
 use crate::plugin::sandbox::linked::{Links, Stop};
 use crate::plugin::sandbox::output_ring::printable;
-use crate::plugin::sandbox::{HANDLES_MAX, Sandbox};
 
 /// What a plugin made of a payload.
 pub(in crate::plugin) enum Made {
@@ -160,7 +160,7 @@ impl<'a> Call<'a> {
             Ok(UpdateDeadline::Continue(1))
         });
         store.set_hostcall_fuel(limits.memory_bytes);
-        store.set_max_component_handles(HANDLES_MAX);
+        store.set_max_component_handles(limits.handles);
         Self { plugin, store, export: "load" }
     }
 

@@ -244,7 +244,11 @@ impl log::Host for Sandbox {
         self.usage.call()?;
         self.usage.take_in(message.len())?;
         self.usage.log_lines += 1;
-        if self.usage.log_lines > self.usage.limits.log_lines {
+        let lines_max = self.usage.limits.log_lines;
+        if self.usage.log_lines > lines_max {
+            if self.usage.log_lines == lines_max + 1 {
+                warn!(plugin = %self.plugin, "it logs more than {lines_max} lines (limit `log_lines`); the rest is dropped");
+            }
             return Ok(());
         }
         let message = one_line(&message[..message.floor_char_boundary(LOG_LINE_BYTES_MAX)]);

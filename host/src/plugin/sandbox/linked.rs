@@ -59,6 +59,11 @@ impl Links {
         Self { source: source.clone(), known: OnceLock::new(), fetched }
     }
 
+    /// The payload as it came to the chain.
+    pub(in crate::plugin) fn source(&self) -> &[u8] {
+        self.source.source()
+    }
+
     /// Bytes that a guest may come to read beside the payload.
     pub(in crate::plugin) fn len_bytes(&self) -> usize {
         self.fetched.len_bytes()

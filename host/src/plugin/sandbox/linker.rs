@@ -1,12 +1,13 @@
-//! What a guest may import, and nothing else: the contract's interfaces, `wasi:cli` and `wasi:io`, and a fixed seed for
-//! hash maps. Clocks and randomness will come by grant; files and sockets never.
+//! What a guest may import, and nothing else: the contract's interfaces, `wasi:cli` and `wasi:io`, a fixed seed for hash
+//! maps, and by grant clocks and randomness. Files and sockets never.
 
 use wasmtime::Engine;
 use wasmtime::component::{HasData, HasSelf, Linker};
 use wasmtime_wasi::cli::{WasiCli, WasiCliView};
-use wasmtime_wasi::p2::bindings::{cli, sync};
+use wasmtime_wasi::p2::bindings::{cli, clocks, random, sync};
 use wasmtime_wasi::{ResourceTable, WasiView};
 
+use crate::plugin::policy::Grant;
 use crate::plugin::sandbox::Sandbox;
 use crate::plugin::sandbox::bindings::{document, log, output};
 
@@ -29,6 +30,14 @@ pub(in crate::plugin) const LINKED: &[&str] = &[
     "wasi:io/poll@0.2.",
     "wasi:io/streams@0.2.",
     "wasi:random/insecure-seed@0.2.",
+];
+
+/// The same for interfaces that have to be granted. They are linked for all: who imports them without is not loaded.
+pub(in crate::plugin) const GRANTED: &[(&str, Grant)] = &[
+    ("wasi:clocks/monotonic-clock@0.2.", Grant::Clock),
+    ("wasi:clocks/wall-clock@0.2.", Grant::Clock),
+    ("wasi:random/insecure@0.2.", Grant::Random),
+    ("wasi:random/random@0.2.", Grant::Random),
 ];
 
 /// Every std Rust guest with a `HashMap` asks for this; it is the same for all, so that guests are deterministic.
@@ -60,5 +69,9 @@ pub(in crate::plugin) fn linker(engine: &Engine) -> wasmtime::Result<Linker<Sand
     sync::io::poll::add_to_linker::<Sandbox, HasTable>(l, |sandbox| sandbox.ctx().table)?;
     sync::io::streams::add_to_linker::<Sandbox, HasTable>(l, |sandbox| sandbox.ctx().table)?;
     l.instance("wasi:random/insecure-seed@0.2.0")?.func_wrap("insecure-seed", |_, ()| Ok((HASH_SEED,)))?;
+    clocks::wall_clock::add_to_linker::<Sandbox, HasSelf<Sandbox>>(l, |sandbox| sandbox)?;
+    clocks::monotonic_clock::add_to_linker::<Sandbox, HasSelf<Sandbox>>(l, |sandbox| sandbox)?;
+    random::random::add_to_linker::<Sandbox, HasSelf<Sandbox>>(l, |sandbox| sandbox)?;
+    random::insecure::add_to_linker::<Sandbox, HasSelf<Sandbox>>(l, |sandbox| sandbox)?;
     Ok(linker)
 }

@@ -1,4 +1,4 @@
-//! A guest's stdout or stderr: the last 16 KiB of what it writes, kept for the log and for panic messages.
+//! A guest's stdout or stderr: the end of what it writes, kept for the log and for panic messages.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,24 +8,33 @@ use tokio::io::AsyncWrite;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 
-const RING_BYTES: usize = 16 * 1024;
+/// What a guest may write at once.
+const WRITE_BYTES_MAX: usize = 16 * 1024;
 
 /// What is left of an output; clones share it.
-#[derive(Clone, Default)]
-pub(in crate::plugin) struct OutputRing(Arc<Mutex<VecDeque<u8>>>);
+#[derive(Clone)]
+pub(in crate::plugin) struct OutputRing {
+    kept: Arc<Mutex<VecDeque<u8>>>,
+    bytes_max: usize,
+}
 
 impl OutputRing {
+    /// Keeps the last so many bytes.
+    pub(in crate::plugin) fn of(bytes_max: usize) -> Self {
+        Self { kept: Arc::default(), bytes_max }
+    }
+
     fn push(&self, bytes: &[u8]) {
-        let mut ring = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let tail = &bytes[bytes.len().saturating_sub(RING_BYTES)..];
-        let excess = (ring.len() + tail.len()).saturating_sub(RING_BYTES);
+        let mut ring = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let tail = &bytes[bytes.len().saturating_sub(self.bytes_max)..];
+        let excess = (ring.len() + tail.len()).saturating_sub(self.bytes_max);
         ring.drain(..excess);
         ring.extend(tail);
     }
 
     /// The text, control characters but line ends escaped: it goes to terminals.
     pub(in crate::plugin) fn text(&self) -> String {
-        let mut ring = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut ring = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         printable(&String::from_utf8_lossy(ring.make_contiguous()))
     }
 }
@@ -72,7 +81,7 @@ impl OutputStream for OutputRing {
     }
 
     fn check_write(&mut self) -> StreamResult<usize> {
-        Ok(RING_BYTES)
+        Ok(WRITE_BYTES_MAX)
     }
 }
 
@@ -87,17 +96,17 @@ mod tests {
 
     #[test]
     fn the_end_of_a_flood_is_kept() {
-        let ring = OutputRing::default();
+        let ring = OutputRing::of(1000);
         for number in 0..100_000 {
             ring.push(format!("{number}\n").as_bytes());
         }
         assert!(ring.text().ends_with("99998\n99999\n"));
-        assert!(ring.text().len() <= RING_BYTES);
+        assert!(ring.text().len() <= 1000);
     }
 
     #[test]
     fn control_characters_do_not_reach_a_terminal() {
-        let ring = OutputRing::default();
+        let ring = OutputRing::of(1000);
         ring.push(b"a\x1b[31mb\x07\nc\xff");
         assert_eq!(ring.text(), "a\\u{1b}[31mb\\u{7}\nc\u{fffd}");
     }

@@ -39,7 +39,7 @@ impl Studio {
         // A component's exports are part of its type; that it has been called is the host's to know.
         wizer.keep_init_func(true);
         let (context, instrumented) = wizer.instrument_component(component).map_err(|error| unfit(&error))?;
-        let callable = component::load(&self.engine, &self.linker, &instrumented)
+        let callable = component::load(&self.engine, &self.linker, &instrumented, configuration.grants)
             .map_err(|refusal| Unmade::Unfit(refusal.to_string()))?;
         let called = Called { name: &configuration.plugin, component: &callable, config: Some(&configuration.config) };
         let _running = self.ticker.running();

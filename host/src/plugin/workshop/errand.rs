@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::limits::{MACHINE_CODE_BYTES_MAX, PLUGIN_CHILD_DATA_BYTES_MAX};
 use crate::model::plugin::{PluginFailure, PluginName};
 use crate::plugin::limits::PluginLimits;
+use crate::plugin::policy::Grants;
 use crate::plugin::registry::component;
 use crate::plugin::sandbox::engine::compiler;
 use crate::plugin::snapshots::machine_code::MachineCode;
@@ -35,6 +36,7 @@ pub(in crate::plugin) struct Configuration {
     pub(in crate::plugin) plugin: PluginName,
     pub(in crate::plugin) config: String,
     pub(in crate::plugin) limits: PluginLimits,
+    pub(in crate::plugin) grants: Grants,
 }
 
 /// What came of it: the bytes asked for, or why there are none.

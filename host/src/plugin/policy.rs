@@ -1,0 +1,269 @@
+//! What an operator grants plugins: their limits, the most that any may be given, and what they may import beside the
+//! contract. Written in TOML, read once when the host starts.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::plugin::PluginName;
+use crate::nearest::did_you_mean;
+use crate::plugin::limits::{LimitName, PluginLimits};
+
+/// What holds for each plugin, and for those that are named.
+#[derive(Clone, Debug, Default)]
+pub struct PluginPolicy {
+    /// Of every plugin that has none of its own.
+    pub terms: Terms,
+    /// Of these, in place of the above.
+    pub plugins: BTreeMap<PluginName, Terms>,
+}
+
+/// What one plugin may use, and import.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Terms {
+    /// For each payload.
+    pub limits: PluginLimits,
+    /// Beside the contract.
+    pub grants: Grants,
+}
+
+/// What is granted beside the contract. Neither tells plugins anything of the host but the time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Grants {
+    /// The time, which stands still during a call.
+    pub clock: bool,
+    /// Numbers that look random: the same for the same payload.
+    pub random: bool,
+}
+
+/// Something that can be granted, by the name it has in a policy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Grant {
+    /// `wasi:clocks`.
+    Clock,
+    /// `wasi:random`.
+    Random,
+}
+
+impl fmt::Display for Grant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Clock => "clock",
+            Self::Random => "random",
+        })
+    }
+}
+
+impl Grants {
+    pub(super) fn has(self, grant: Grant) -> bool {
+        match grant {
+            Grant::Clock => self.clock,
+            Grant::Random => self.random,
+        }
+    }
+}
+
+impl FromIterator<Grant> for Grants {
+    fn from_iter<T: IntoIterator<Item = Grant>>(grants: T) -> Self {
+        grants.into_iter().fold(Self::default(), |grants, grant| match grant {
+            Grant::Clock => Self { clock: true, ..grants },
+            Grant::Random => Self { random: true, ..grants },
+        })
+    }
+}
+
+/// Why a text is no policy.
+#[derive(Debug, thiserror::Error)]
+pub enum PolicyError {
+    /// It is no TOML, or not of this form.
+    #[error("{0}")]
+    Form(String),
+    /// A limit beyond its bounds.
+    #[error("{place} is {value}; it has to be from {min} to {max}{}", if *.is_own { ", the policy's own `maximum`" } else { "" })]
+    OutOfBounds {
+        /// Where it stands, `plugins.NAME.limits.LIMIT`.
+        place: String,
+        /// What stands there.
+        value: u64,
+        /// The least that makes sense.
+        min: u64,
+        /// The most that is allowed.
+        max: u64,
+        /// Whether the policy itself allows no more.
+        is_own: bool,
+    },
+}
+
+type Limits = BTreeMap<LimitName, u64>;
+
+/// As it is written.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    #[serde(default)]
+    limits: Limits,
+    #[serde(default)]
+    maximum: Limits,
+    #[serde(default)]
+    plugins: BTreeMap<PluginName, WrittenPlugin>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenPlugin {
+    #[serde(default)]
+    limits: Limits,
+    #[serde(default)]
+    grants: Vec<Grant>,
+}
+
+impl PluginPolicy {
+    /// One with these limits for every plugin.
+    pub fn with_limits(limits: PluginLimits) -> Self {
+        Self { terms: Terms { limits, ..Terms::default() }, ..Self::default() }
+    }
+
+    /// Reads a policy.
+    ///
+    /// # Errors
+    /// What is wrong and where, and what would be right.
+    pub fn parse(text: &str) -> Result<Self, PolicyError> {
+        let written: Written = toml::from_str(text).map_err(|error| PolicyError::Form(error.to_string()))?;
+        let maximum = Maximum::of(&written.maximum)?;
+        let limits = maximum.applied(PluginLimits::default(), &written.limits, "limits")?;
+        let mut plugins = BTreeMap::new();
+        for (name, plugin) in written.plugins {
+            let limits = maximum.applied(limits, &plugin.limits, &format!("plugins.{name}.limits"))?;
+            plugins.insert(name, Terms { limits, grants: plugin.grants.into_iter().collect() });
+        }
+        Ok(Self { terms: Terms { limits, ..Terms::default() }, plugins })
+    }
+
+    /// What holds for a plugin.
+    pub(super) fn of(&self, name: &PluginName) -> &Terms {
+        self.plugins.get(name).unwrap_or(&self.terms)
+    }
+
+    /// The largest of each limit: what room is kept for.
+    pub(super) fn largest(&self) -> PluginLimits {
+        self.plugins.values().fold(self.terms.limits, |largest, terms| largest.max(&terms.limits))
+    }
+
+    /// The named plugins that there are not, in words: most likely misspelt.
+    pub(super) fn unknown<'a>(&'a self, known: &'a [PluginName]) -> impl Iterator<Item = String> {
+        self.plugins.keys().filter(|name| !known.contains(name)).map(|name| {
+            let near = did_you_mean(name.as_str(), known.iter().map(PluginName::as_str));
+            format!("there is no plugin `{name}` now{near}")
+        })
+    }
+}
+
+/// The most that a plugin may be given.
+struct Maximum<'a> {
+    written: &'a Limits,
+}
+
+impl<'a> Maximum<'a> {
+    fn of(written: &'a Limits) -> Result<Self, PolicyError> {
+        for (name, value) in written {
+            let (min, max) = name.bounds();
+            check(&format!("maximum.{name}"), *value, (min, max), false)?;
+        }
+        Ok(Self { written })
+    }
+
+    fn applied(&self, limits: PluginLimits, own: &Limits, place: &str) -> Result<PluginLimits, PolicyError> {
+        let mut applied = limits;
+        for name in LimitName::ALL {
+            let (min, max) = name.bounds();
+            let (max, is_own) = self.written.get(&name).map_or((max, false), |max| (*max, true));
+            if let Some(value) = own.get(&name) {
+                check(&format!("{place}.{name}"), *value, (min, max), is_own)?;
+                name.put(&mut applied, *value);
+            } else if name.of(&limits) > max {
+                // A default is no claim: it gives way.
+                name.put(&mut applied, max);
+            }
+        }
+        Ok(applied)
+    }
+}
+
+fn check(place: &str, value: u64, (min, max): (u64, u64), is_own: bool) -> Result<(), PolicyError> {
+    if (min..=max).contains(&value) {
+        return Ok(());
+    }
+    Err(PolicyError::OutOfBounds { place: place.to_owned(), value, min, max, is_own })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn name(text: &str) -> PluginName {
+        text.parse().unwrap()
+    }
+
+    fn refused(text: &str) -> String {
+        PluginPolicy::parse(text).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_plugins_own_limits_stand_above_those_of_all() {
+        let policy = PluginPolicy::parse(
+            "[limits]\ncpu_ms = 80\nmemory_mib = 32\n\
+             [plugins.score_py]\nlimits = { memory_mib = 128, file_mib = 20 }\ngrants = [\"clock\"]\n",
+        );
+        let policy = policy.unwrap();
+        let (all, own) = (policy.of(&name("redact")), policy.of(&name("score-py")));
+        assert_eq!((all.limits.cpu_base, all.limits.memory_bytes), (Duration::from_millis(80), 32 << 20));
+        assert_eq!((own.limits.cpu_base, own.limits.memory_bytes), (Duration::from_millis(80), 128 << 20));
+        assert_eq!((own.limits.file_bytes, all.limits.file_bytes), (20 << 20, 16 << 20));
+        assert!(own.grants.has(Grant::Clock) && !own.grants.has(Grant::Random) && !all.grants.has(Grant::Clock));
+        let largest = policy.largest();
+        assert_eq!((largest.memory_bytes, largest.file_bytes), (128 << 20, 20 << 20));
+    }
+
+    #[test]
+    fn no_policy_is_the_defaults() {
+        let policy = PluginPolicy::parse("").unwrap();
+        assert_eq!(policy.terms, Terms::default());
+        for name in LimitName::ALL {
+            let (min, max) = name.bounds();
+            assert!((min..=max).contains(&name.of(&PluginLimits::default())), "{name}");
+        }
+    }
+
+    #[test]
+    fn above_the_maximum_nothing_is_given_and_the_defaults_give_way() {
+        let text = "[maximum]\nmemory_mib = 48\n[plugins.a.limits]\nmemory_mib = 64";
+        assert_eq!(
+            refused(text),
+            "plugins.a.limits.memory_mib is 64; it has to be from 1 to 48, the policy's own `maximum`"
+        );
+        let policy = PluginPolicy::parse("[maximum]\nmemory_mib = 48").unwrap();
+        assert_eq!(policy.terms.limits.memory_bytes, 48 << 20);
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_with_its_place() {
+        assert_eq!(refused("[limits]\ncpu_ms = 0"), "limits.cpu_ms is 0; it has to be from 1 to 60000");
+        assert!(refused("[maximum]\nfile_mib = 5000").starts_with("maximum.file_mib is 5000; it has to be from 1 to "));
+        let misspelt = refused("[limits]\ncpu = 4");
+        assert!(misspelt.contains("unknown variant `cpu`") && misspelt.contains("cpu_ms"), "{misspelt}");
+        assert!(refused("[plugins.a]\ngrants = [\"files\"]").contains("expected `clock` or `random`"));
+        assert!(refused("[plugins.\"no name\"]").contains("is no plugin name"));
+        assert!(refused("[limit]\ncpu_ms = 4").contains("unknown field `limit`"));
+    }
+
+    #[test]
+    fn a_plugin_that_is_not_there_is_named_with_the_nearest() {
+        let policy = PluginPolicy::parse("[plugins.score]\n[plugins.redcat]").unwrap();
+        let unknown: Vec<_> = policy.unknown(&[name("redact"), name("score")]).collect();
+        assert_eq!(unknown, ["there is no plugin `redcat` now; did you mean `redact`?"]);
+    }
+}
