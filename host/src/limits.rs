@@ -274,6 +274,10 @@ pub const SNAPSHOTS_BYTES_MAX: usize = 512 * 1024 * 1024;
 /// Plugins with a configuration that are remembered, snapshots or not: more than a host has webhooks in use.
 pub const SNAPSHOTS_MAX: usize = 10_000;
 
+/// Processes that wait for a payload of the plugin that they serve: enough that those in use stay, few enough for a small
+/// machine, at some 10 MB each.
+pub const GUEST_PROCESSES_MAX: usize = 32;
+
 /// After a preparation that failed, payloads are configured one by one for so long before the next is tried.
 pub const SNAPSHOT_RETRY_AFTER: Duration = Duration::from_secs(10);
 

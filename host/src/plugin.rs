@@ -4,9 +4,12 @@
 //! seam later. Knows nothing of rules, stores or receivers.
 
 mod chain;
+mod guest_log;
+mod guests;
 mod limits;
 mod policy;
 mod pool;
+mod processes;
 mod registry;
 mod runtime;
 mod sandbox;
@@ -24,8 +27,9 @@ use serde::{Deserialize, Serialize};
 use crate::document::FieldLink;
 use crate::model::payload::Body;
 use crate::model::plugin::{PluginFailure, PluginUse, Stages};
+pub use guest_log::LogLine;
 pub use limits::{LimitName, PluginLimits};
-pub use policy::{Grant, Grants, PluginPolicy, PolicyError, Terms};
+pub use policy::{Grant, Grants, Isolation, PluginPolicy, PolicyError, Terms};
 pub use registry::loader::WorkDone;
 pub use runtime::{RuntimeSettings, WasmRuntime};
 pub use sandbox::call::Usage;

@@ -10,6 +10,7 @@ mod fanning_out;
 mod guests;
 mod host_process;
 mod idle_rules;
+mod isolation;
 mod kill;
 mod langsmith_profile;
 mod languages;

@@ -12,14 +12,15 @@ use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 use runhook::model::plugin::{PluginFailureKind, PluginUse};
 use runhook::plugin::{
-    CacheSettings, ChainOutcome, PluginLimits, PluginPolicy, PluginRuntime, RuntimeSettings, Trial, TrialOutcome,
-    WasmRuntime, WorkDone,
+    CacheSettings, ChainOutcome, Isolation, PluginLimits, PluginPolicy, PluginRuntime, RuntimeSettings, Trial,
+    TrialOutcome, WasmRuntime, WorkDone,
 };
 use runhook_test_guests as guests;
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
 use crate::host_process::{BINARY, PATIENCE};
+use crate::support::children::{Child, children};
 
 const PAYLOAD: &[u8] = br#"{"rule_id":"r","runs":[{"id":"1","name":"a","status":"error"}]}"#;
 
@@ -31,6 +32,7 @@ fn used(name: &str, config: &Value) -> PluginUse {
 struct Scene {
     folder: tempfile::TempDir,
     program: PathBuf,
+    policy: PluginPolicy,
 }
 
 impl Scene {
@@ -41,7 +43,7 @@ impl Scene {
             let file = Path::new(component).file_name().unwrap();
             fs::copy(component, folder.path().join("plugins").join(file)).unwrap();
         }
-        Self { folder, program: BINARY.into() }
+        Self { folder, program: BINARY.into(), policy: PluginPolicy::default() }
     }
 
     fn cache(&self) -> PathBuf {
@@ -57,7 +59,7 @@ impl Scene {
             directory: Some(self.folder.path().join("plugins")),
             program: Some(self.program.clone()),
             cache: Some(CacheSettings { folder: self.cache(), key: Zeroizing::new([key; 32]) }),
-            ..RuntimeSettings::default()
+            policy: self.policy.clone(),
         };
         WasmRuntime::start(settings).unwrap()
     }
@@ -126,7 +128,7 @@ fn a_configuration_arrives_as_it_was_given() {
 async fn a_configure_that_fails_is_named_and_leaves_nothing_running() {
     use PluginFailureKind::{Deadline, Limit, Refused, Trap};
     let cases = [
-        (guests::LOOPS_IN_CONFIGURE, Deadline, "CPU time"),
+        (guests::LOOPS_IN_CONFIGURE, Deadline, "it used up its"),
         (guests::HOARDS_IN_CONFIGURE, Limit, "64 MiB of memory"),
         (guests::PANICS_IN_CONFIGURE, Trap, "panics_in_configure.rs"),
         (guests::EXITS_IN_CONFIGURE, Trap, "ended its process"),
@@ -165,10 +167,11 @@ async fn a_second_start_finds_what_the_first_has_made() {
         runtime.work_done()
     };
     let first = check(&scene.start()).await;
-    // A file is compiled by a child; for each configuration one runs the guest and another compiles.
-    assert_eq!(first, WorkDone { children: 7, compiled: 6, found: 0 });
+    // A file is compiled by a child; for each configuration one runs the guest and another compiles. What the file says of
+    // itself is kept too: after that only its payload is worth a process.
+    assert_eq!(first, WorkDone { children: 7, guest_processes: 2, compiled: 6, found: 0 });
     let second = check(&scene.start()).await;
-    assert_eq!(second, WorkDone { children: 0, compiled: 0, found: 6 });
+    assert_eq!(second, WorkDone { children: 0, guest_processes: 1, compiled: 0, found: 6 });
 
     let spoil = |edit: &dyn Fn(Vec<u8>) -> Vec<u8>| {
         for entry in fs::read_dir(scene.cache()).unwrap() {
@@ -239,6 +242,7 @@ async fn a_child_that_is_killed_is_replaced_once_and_then_done_without() {
 async fn without_children_the_host_does_their_work() {
     let mut scene = Scene::of(&[guests::RENAMES]);
     scene.program = "/no/such/program".into();
+    scene.policy.terms.isolation = Isolation::Host;
     let runtime = scene.start();
     let renames = used("renames", &json!({"name": "n"}));
     runtime.check(&renames).await.unwrap();
@@ -260,35 +264,12 @@ async fn a_child_that_runs_a_guest_is_confined() {
     let checked = tokio::spawn(async move { runtime.check(&used("loops", &json!({}))).await });
     // Children of other tests begin and end too: one has to be seen as it should be.
     let is_confined = |child: &Child| {
-        let about = |file: &str| fs::read(format!("/proc/{}/{file}", child.id)).unwrap_or_default();
-        let status = String::from_utf8(about("status")).unwrap();
-        let has = |line: &str| status.lines().any(|other| other.split_whitespace().eq(line.split_whitespace()));
-        let files = fs::read_dir(format!("/proc/{}/fd", child.id)).map_or(0, Iterator::count);
-        let limits = String::from_utf8(about("limits")).unwrap();
-        let is_limited = limits.lines().any(|line| line.split_whitespace().eq("Max open files 0 0 files".split(' ')));
-        let runs = String::from_utf8(about("cmdline")).unwrap().contains("plugin-child\0snapshot");
-        runs && has("Seccomp: 2") && has("NoNewPrivs: 1") && files == 3 && is_limited && about("environ").is_empty()
+        let is_limited = child.has_status("Seccomp: 2") && child.has_status("NoNewPrivs: 1") && child.opens_nothing();
+        let has_nothing = child.files().len() == 3 && child.about("environ").is_empty();
+        child.is_for("snapshot") && is_limited && has_nothing
     };
     until(|| children().iter().any(is_confined));
     assert_eq!(checked.await.unwrap().unwrap_err().kind, PluginFailureKind::Deadline);
-}
-
-/// A child of this process.
-struct Child {
-    id: u32,
-    is_zombie: bool,
-}
-
-fn children() -> Vec<Child> {
-    let ids = fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
-    let about = |id: u32| {
-        let stat = fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
-        // `id (name) state parent …`, and a name may have anything in it.
-        let mut fields = stat.rsplit_once(") ")?.1.split(' ');
-        let is_zombie = fields.next() == Some("Z");
-        (fields.next()?.parse() == Ok(std::process::id())).then_some(Child { id, is_zombie })
-    };
-    ids.filter_map(about).collect()
 }
 
 fn until(is_so: impl Fn() -> bool) {

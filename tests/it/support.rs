@@ -1,5 +1,6 @@
 //! What the end-to-end tests speak in: receivers that do as scripted, and the delivery side of the engine around them.
 
+pub(crate) mod children;
 pub(crate) mod engine;
 pub(crate) mod faulty_store;
 pub(crate) mod guest_crate;

@@ -3,6 +3,7 @@
 
 use bytes::Bytes;
 use bytestring::ByteString;
+use serde::{Deserialize, Serialize};
 
 use super::edit::{self, Known};
 use super::error::{DocumentError, EditError};
@@ -12,7 +13,7 @@ use super::run::fields_within;
 use super::{Document, Route, RunKey, find, run_prefix};
 
 /// A field of a run that lies elsewhere when it is large.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum LargeField {
     /// `inputs`
     Inputs,

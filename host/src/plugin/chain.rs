@@ -8,9 +8,11 @@ use crate::document::Document;
 use crate::model::payload::Body;
 use crate::model::plugin::{OnError, PluginFailure, PluginFailureKind};
 use crate::plugin::ChainOutcome;
+use crate::plugin::guest_log::write_down;
+use crate::plugin::guests::Guests;
 use crate::plugin::registry::Active;
 use crate::plugin::registry::component::Callable;
-use crate::plugin::sandbox::call::{Called, Made, process};
+use crate::plugin::sandbox::call::{Called, Made};
 use crate::plugin::sandbox::linked::{Fetched, Links};
 
 /// One plugin of a chain, as it was found when the chain began.
@@ -23,7 +25,7 @@ pub(super) struct Link {
 }
 
 /// Passes a payload through the chain, in order.
-pub(super) fn run(chain: Vec<Link>, source: Bytes, fetched: Arc<Fetched>) -> ChainOutcome {
+pub(super) fn run(chain: Vec<Link>, source: Bytes, fetched: Arc<Fetched>, guests: &Guests) -> ChainOutcome {
     let Some(first) = chain.first() else { return ChainOutcome::Send(Body::json(source)) };
     let mut document = match Document::parse(source) {
         Ok(document) => document,
@@ -32,7 +34,7 @@ pub(super) fn run(chain: Vec<Link>, source: Bytes, fetched: Arc<Fetched>) -> Cha
     let links = Arc::new(Links::of(&document, fetched));
     for link in chain {
         let before = (link.on_error == OnError::Skip).then(|| document.clone());
-        match (pass(&link, document, &links), before) {
+        match (pass(&link, document, &links, guests), before) {
             (Ok(Made::Document(made)), _) => document = made,
             (Ok(Made::Body(body)), _) => return ChainOutcome::Send(body),
             (Ok(Made::NoRuns | Made::Nothing), _) => return ChainOutcome::Filtered,
@@ -54,16 +56,14 @@ pub(super) fn run(chain: Vec<Link>, source: Bytes, fetched: Arc<Fetched>) -> Cha
     ChainOutcome::Send(Body::json(document.to_bytes()))
 }
 
-fn pass(link: &Link, document: Document, links: &Arc<Links>) -> Result<Made, PluginFailure> {
+fn pass(link: &Link, document: Document, links: &Arc<Links>, guests: &Guests) -> Result<Made, PluginFailure> {
     let active = link.found.as_ref().map_err(Clone::clone)?;
     let called = match &link.snapshot {
         Some(snapshot) => Called { name: &active.name, component: snapshot, config: None },
         None => Called { name: &active.name, component: &active.component, config: Some(&link.config) },
     };
-    let (made, usage) = process(called, document, links, &active.terms.limits);
-    if !usage.output.is_empty() {
-        tracing::info!(plugin = %active.name, output = ?usage.output, "a plugin printed");
-    }
+    let (made, usage) = guests.process(called, document, links, &active.terms.limits);
+    write_down(&active.name, &usage);
     made
 }
 

@@ -26,6 +26,20 @@ pub struct Terms {
     pub limits: PluginLimits,
     /// Beside the contract.
     pub grants: Grants,
+    /// Where it runs.
+    pub isolation: Isolation,
+}
+
+/// Where the guests of a plugin file run; what comes with the binary runs in the host's process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Isolation {
+    /// In processes of their own, which can do nothing but pass payloads through the plugin. On Linux; elsewhere as
+    /// below.
+    #[default]
+    Process,
+    /// In the host's process.
+    Host,
 }
 
 /// What is granted beside the contract. Neither tells plugins anything of the host but the time.
@@ -103,6 +117,8 @@ type Limits = BTreeMap<LimitName, u64>;
 #[serde(deny_unknown_fields)]
 struct Written {
     #[serde(default)]
+    isolation: Isolation,
+    #[serde(default)]
     limits: Limits,
     #[serde(default)]
     maximum: Limits,
@@ -117,6 +133,7 @@ struct WrittenPlugin {
     limits: Limits,
     #[serde(default)]
     grants: Vec<Grant>,
+    isolation: Option<Isolation>,
 }
 
 impl PluginPolicy {
@@ -136,9 +153,10 @@ impl PluginPolicy {
         let mut plugins = BTreeMap::new();
         for (name, plugin) in written.plugins {
             let limits = maximum.applied(limits, &plugin.limits, &format!("plugins.{name}.limits"))?;
-            plugins.insert(name, Terms { limits, grants: plugin.grants.into_iter().collect() });
+            let isolation = plugin.isolation.unwrap_or(written.isolation);
+            plugins.insert(name, Terms { limits, grants: plugin.grants.into_iter().collect(), isolation });
         }
-        Ok(Self { terms: Terms { limits, ..Terms::default() }, plugins })
+        Ok(Self { terms: Terms { limits, grants: Grants::default(), isolation: written.isolation }, plugins })
     }
 
     /// What holds for a plugin.
@@ -216,13 +234,14 @@ mod tests {
     fn a_plugins_own_limits_stand_above_those_of_all() {
         let policy = PluginPolicy::parse(
             "[limits]\ncpu_ms = 80\nmemory_mib = 32\n\
-             [plugins.score_py]\nlimits = { memory_mib = 128, file_mib = 20 }\ngrants = [\"clock\"]\n",
+             [plugins.score_py]\nlimits = { memory_mib = 128, file_mib = 20 }\ngrants = [\"clock\"]\nisolation = \"host\"\n",
         );
         let policy = policy.unwrap();
         let (all, own) = (policy.of(&name("redact")), policy.of(&name("score-py")));
         assert_eq!((all.limits.cpu_base, all.limits.memory_bytes), (Duration::from_millis(80), 32 << 20));
         assert_eq!((own.limits.cpu_base, own.limits.memory_bytes), (Duration::from_millis(80), 128 << 20));
         assert_eq!((own.limits.file_bytes, all.limits.file_bytes), (20 << 20, 16 << 20));
+        assert_eq!((all.isolation, own.isolation), (Isolation::Process, Isolation::Host));
         assert!(own.grants.has(Grant::Clock) && !own.grants.has(Grant::Random) && !all.grants.has(Grant::Clock));
         let largest = policy.largest();
         assert_eq!((largest.memory_bytes, largest.file_bytes), (128 << 20, 20 << 20));

@@ -17,7 +17,7 @@ use crate::plugin::pool::Threads;
 use crate::plugin::registry::loader::{Loader, WorkDone};
 use crate::plugin::registry::watcher::Watcher;
 use crate::plugin::registry::{Active, Registry};
-use crate::plugin::sandbox::call::{Called, configured};
+use crate::plugin::sandbox::call::Called;
 use crate::plugin::snapshots::Snapshots;
 use crate::plugin::snapshots::cache::CacheSettings;
 use crate::plugin::workshop::errand::Unmade;
@@ -77,8 +77,7 @@ impl WasmRuntime {
         let (registry, name) = (self.registry.clone(), active.name.clone());
         let work = move || {
             let called = Called { name: &active.name, component: &active.component, config: Some(&config) };
-            let _running = registry.loader().running();
-            configured(called, &active.terms.limits).map(drop)
+            registry.loader().guests.configure(called, &active.terms.limits)
         };
         self.threads.run(work).await.unwrap_or_else(|| Err(our_fault(name)))
     }
@@ -93,8 +92,7 @@ impl PluginRuntime for WasmRuntime {
         let (registry, snapshots, chain) = (self.registry.clone(), self.snapshots.clone(), chain.to_vec());
         let work = move || {
             let links = chain.iter().map(|plugin| link(&registry, &snapshots, plugin)).collect();
-            let _running = registry.loader().running();
-            chain::run(links, document, fetched)
+            chain::run(links, document, fetched, &registry.loader().guests)
         };
         self.threads.run(work).await.unwrap_or_else(|| ChainOutcome::Held(our_fault(first)))
     }

@@ -22,6 +22,7 @@ use wasmtime_wasi::{ResourceTable, WasiCtx, WasiCtxView, WasiView};
 use crate::document::Document;
 use crate::model::payload::Body;
 use crate::model::plugin::PluginName;
+use crate::plugin::guest_log::LogLine;
 use crate::plugin::limits::PluginLimits;
 use crate::plugin::sandbox::budget::{OutOfTime, TimeBudget};
 use crate::plugin::sandbox::granted::Randomness;
@@ -56,6 +57,7 @@ pub(super) struct Sandbox {
     pub(super) body: Body,
     pub(super) written: Vec<u8>,
     pub(super) output: OutputRing,
+    pub(super) log: Vec<LogLine>,
     pub(super) usage: Usage,
     pub(super) time: TimeBudget,
     pub(super) out_of_time: Option<OutOfTime>,
@@ -94,6 +96,7 @@ impl Sandbox {
             body: Body::json(bytes::Bytes::new()),
             written: Vec::new(),
             output,
+            log: Vec::new(),
             usage: Usage::new(limits),
             time: TimeBudget::begin(cpu, cpu * limits.wall_factor),
             out_of_time: None,

@@ -14,7 +14,7 @@ use crate::plugin::pool::on_own_thread;
 use crate::plugin::registry::component::Callable;
 use crate::plugin::registry::loader::{Loader, Origin};
 use crate::plugin::registry::{Active, built_in, info, name_beside_built_in};
-use crate::plugin::sandbox::call::{Called, Made, Usage, configured, process};
+use crate::plugin::sandbox::call::{Called, Made, Usage};
 use crate::plugin::sandbox::linked::Links;
 use crate::plugin::workshop::errand::Unmade;
 use crate::plugin::{PluginInfo, RuntimeSettings};
@@ -96,6 +96,16 @@ impl Trial {
         &self.active.component.imports
     }
 
+    #[cfg(test)]
+    pub(super) fn name(&self) -> &PluginName {
+        &self.active.name
+    }
+
+    #[cfg(test)]
+    pub(super) fn component(&self) -> &Callable {
+        &self.active.component
+    }
+
     /// The limits that it is tried under.
     pub fn limits(&self) -> &PluginLimits {
         &self.active.terms.limits
@@ -133,8 +143,7 @@ impl Prepared<'_> {
     /// # Errors
     /// The plugin's failure.
     pub fn instantiate(&self) -> Result<(), PluginFailure> {
-        let _running = self.trial.loader.running();
-        configured(self.called(), &self.trial.active.terms.limits).map(drop)
+        self.trial.loader.guests.configure(self.called(), &self.trial.active.terms.limits)
     }
 
     /// Passes a document through a fresh instance. On this thread; nothing may be awaited on it.
@@ -143,8 +152,7 @@ impl Prepared<'_> {
     /// The plugin's failure.
     pub fn pass(&self, document: Document) -> Result<(), PluginFailure> {
         let links = Arc::new(Links::of(&document, Arc::default()));
-        let _running = self.trial.loader.running();
-        process(self.called(), document, &links, &self.trial.active.terms.limits).0.map(drop)
+        self.trial.loader.guests.process(self.called(), document, &links, &self.trial.active.terms.limits).0.map(drop)
     }
 
     /// Without a snapshot the instance is configured, and fails there if the plugin does.
@@ -165,9 +173,8 @@ impl Prepared<'_> {
         let document = Document::parse(payload)?;
         let runs_before = document.len();
         let links = Arc::new(Links::of(&document, Arc::default()));
-        let _running = self.trial.loader.running();
-        let limits = &self.trial.active.terms.limits;
-        let (made, usage) = on_own_thread(|| process(self.called(), document, &links, limits));
+        let (guests, limits) = (&self.trial.loader.guests, &self.trial.active.terms.limits);
+        let (made, usage) = on_own_thread(|| guests.process(self.called(), document, &links, limits));
         let result = made.and_then(|made| match made {
             Made::Document(document) => Ok(TrialOutcome::Payload(document.to_bytes(), document.len())),
             Made::NoRuns => Ok(TrialOutcome::NoRuns),
@@ -183,12 +190,12 @@ impl Prepared<'_> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
     const PATTERNS: &str = r#"{"patterns": ["sk-[a-z]+", "[0-9]{16}", "\\w+@\\w+", "(?i)secret"]}"#;
 
-    fn redact() -> Trial {
+    pub(in crate::plugin) fn redact() -> Trial {
         Trial::built_in(&"redact".parse().unwrap(), PluginPolicy::default()).unwrap()
     }
 

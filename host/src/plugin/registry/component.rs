@@ -1,6 +1,8 @@
 //! From a file's bytes to a component that can be called: what can never work here is refused with the reason, from the
 //! bytes and the component's type, before one instruction of it runs.
 
+use std::sync::Arc;
+
 use wasmtime::Engine;
 use wasmtime::component::{Component, ComponentExportIndex, InstancePre, Linker};
 
@@ -8,6 +10,7 @@ use crate::model::plugin::Stages;
 use crate::plugin::policy::Grants;
 use crate::plugin::sandbox::Sandbox;
 use crate::plugin::sandbox::linker::{GRANTED, LINKED};
+use crate::plugin::snapshots::machine_code::SharedCode;
 
 /// Why bytes are no plugin.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -52,7 +55,31 @@ pub(in crate::plugin) struct Callable {
     pub(in crate::plugin) pre: InstancePre<Sandbox>,
     pub(in crate::plugin) exports: Exports,
     pub(in crate::plugin) imports: Vec<String>,
+    pub(in crate::plugin) grants: Grants,
     pub(in crate::plugin) hash: String,
+    /// What a process of its own loads; none where it runs in this process.
+    pub(in crate::plugin) apart: Option<Arc<SharedCode>>,
+}
+
+/// The same before it is known whose it is and where it runs.
+pub(in crate::plugin) struct Linked {
+    pre: InstancePre<Sandbox>,
+    exports: Exports,
+    imports: Vec<String>,
+    grants: Grants,
+}
+
+impl Callable {
+    /// One that runs in this process. `hash` is that of the file that it came from.
+    pub(in crate::plugin) fn here(linked: Linked, hash: String) -> Self {
+        let Linked { pre, exports, imports, grants } = linked;
+        Self { pre, exports, imports, grants, hash, apart: None }
+    }
+
+    /// One that runs in processes of its own.
+    pub(in crate::plugin) fn apart(linked: Linked, hash: String, code: SharedCode) -> Self {
+        Self { apart: Some(code.into()), ..Self::here(linked, hash) }
+    }
 }
 
 /// Where the contract's functions are.
@@ -70,7 +97,7 @@ impl Exports {
     }
 }
 
-/// Compiles and links, in this process.
+/// Compiles and links, to run in this process.
 pub(in crate::plugin) fn load(
     engine: &Engine,
     linker: &Linker<Sandbox>,
@@ -78,7 +105,7 @@ pub(in crate::plugin) fn load(
     grants: Grants,
 ) -> Result<Callable, Refusal> {
     let component = Component::new(engine, bytes).map_err(|error| Refusal::Damaged(one_line(&error)))?;
-    link(engine, linker, &component, hash(bytes), grants)
+    Ok(Callable::here(link(engine, linker, &component, grants)?, hash(bytes)))
 }
 
 /// Hex, of the file's bytes.
@@ -86,18 +113,17 @@ pub(in crate::plugin) fn hash(bytes: &[u8]) -> String {
     blake3::hash(bytes).to_hex().to_string()
 }
 
-/// Checks a compiled component's type and links it. `hash` is that of the file that it came from.
+/// Checks a compiled component's type and links it.
 pub(in crate::plugin) fn link(
     engine: &Engine,
     linker: &Linker<Sandbox>,
     component: &Component,
-    hash: String,
     grants: Grants,
-) -> Result<Callable, Refusal> {
+) -> Result<Linked, Refusal> {
     let imports = imports(engine, component, grants)?;
     let exports = exports(component)?;
     let pre = linker.instantiate_pre(component).map_err(|error| Refusal::Unlinkable(one_line(&error)))?;
-    Ok(Callable { pre, exports, imports, hash })
+    Ok(Linked { pre, exports, imports, grants })
 }
 
 /// The first eight bytes tell text, core modules and components apart.

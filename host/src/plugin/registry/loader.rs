@@ -12,16 +12,18 @@ use wasmtime::component::{Component, Linker};
 
 use crate::model::plugin::PluginName;
 use crate::plugin::RuntimeSettings;
-use crate::plugin::policy::{PluginPolicy, Terms};
+use crate::plugin::guests::Guests;
+use crate::plugin::limits::PluginLimits;
+use crate::plugin::policy::{Grants, Isolation, PluginPolicy, Terms};
 use crate::plugin::pool::on_own_thread;
 use crate::plugin::registry::Active;
 use crate::plugin::registry::component::{self, Callable, Refusal};
 use crate::plugin::sandbox::Sandbox;
-use crate::plugin::sandbox::call::{Called, describe};
-use crate::plugin::sandbox::engine::{Running, Ticker, engine};
+use crate::plugin::sandbox::call::Called;
+use crate::plugin::sandbox::engine::{Ticker, engine};
 use crate::plugin::sandbox::linker::linker;
 use crate::plugin::snapshots::cache::Cache;
-use crate::plugin::snapshots::machine_code::{Label, MachineCode};
+use crate::plugin::snapshots::machine_code::{Label, MachineCode, SharedCode};
 use crate::plugin::workshop::Workshop;
 use crate::plugin::workshop::errand::{Configuration, Unmade, compile};
 
@@ -48,6 +50,22 @@ pub(in crate::plugin) enum Origin {
     File,
 }
 
+/// Where a guest runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    /// In this process.
+    Here,
+    /// In processes of its own.
+    Apart,
+}
+
+/// A component that this process knows, and what others load where it runs apart.
+struct Compiled {
+    component: Component,
+    shared: Option<SharedCode>,
+    bytes: usize,
+}
+
 /// A plugin that has been configured, and the bytes that its machine code takes.
 pub(in crate::plugin) struct Snapshot {
     pub(in crate::plugin) callable: Callable,
@@ -59,6 +77,8 @@ pub(in crate::plugin) struct Snapshot {
 pub struct WorkDone {
     /// Child processes that were started.
     pub children: u64,
+    /// Processes that were started for plugins to run in.
+    pub guest_processes: u64,
     /// Components that were compiled, snapshots included.
     pub compiled: u64,
     /// Compiled components that were found in the cache.
@@ -69,7 +89,8 @@ pub struct WorkDone {
 pub(in crate::plugin) struct Loader {
     engine: Engine,
     linker: Linker<Sandbox>,
-    ticker: Ticker,
+    /// How guests are called.
+    pub(in crate::plugin) guests: Guests,
     workshop: Workshop,
     cache: Option<Cache>,
     /// All that machine code depends on beside the component.
@@ -84,7 +105,7 @@ impl Loader {
         let policy = settings.policy.clone();
         let engine = engine(&policy.largest()).map_err(cannot_start)?;
         let linker = linker(&engine).map_err(cannot_start)?;
-        let ticker = Ticker::start(&engine)?;
+        let guests = Guests::new(Ticker::start(&engine)?, settings.program.clone());
         let workshop = Workshop::new(settings.program.clone());
         let cache = settings.cache.clone().and_then(|cache| {
             let folder = cache.folder.clone();
@@ -93,17 +114,13 @@ impl Loader {
         });
         let settings = digest(&engine);
         let (compiled, found) = (AtomicU64::new(0), AtomicU64::new(0));
-        Ok(Self { engine, linker, ticker, workshop, cache, settings, compiled, found, policy })
-    }
-
-    /// Has to be held while a guest runs, or it cannot be interrupted.
-    pub(in crate::plugin) fn running(&self) -> Running {
-        self.ticker.running()
+        Ok(Self { engine, linker, guests, workshop, cache, settings, compiled, found, policy })
     }
 
     pub(in crate::plugin) fn work_done(&self) -> WorkDone {
         WorkDone {
             children: self.workshop.children(),
+            guest_processes: self.guests.processes_started(),
             compiled: self.compiled.load(Ordering::Relaxed),
             found: self.found.load(Ordering::Relaxed),
         }
@@ -113,11 +130,24 @@ impl Loader {
     pub(in crate::plugin) fn load(&self, name: &PluginName, bytes: Bytes, origin: Origin) -> Result<Active, String> {
         let terms = self.policy.of(name).clone();
         let component = self.component(&bytes, origin, &terms).map_err(|refusal| refusal.to_string())?;
-        let _running = self.running();
-        let called = Called { name, component: &component, config: None };
-        let json = on_own_thread(|| describe(called, &terms.limits)).map_err(|failure| failure.to_string())?;
-        let about = Arc::new(about(&json)?);
+        let about = Arc::new(self.about(name, &component, &terms.limits)?);
         Ok(Active { name: name.clone(), component: component.into(), bytes, about, terms })
+    }
+
+    /// Out of the cache, else asked and kept: a start calls no guest that it has called before.
+    fn about(&self, name: &PluginName, component: &Callable, limits: &PluginLimits) -> Result<About, String> {
+        let label = self.label_of(&component.hash, b"described", "");
+        if let Some(kept) = self.cache.as_ref().and_then(|cache| cache.get(&label)) {
+            return about(&String::from_utf8_lossy(&kept.into_bytes()));
+        }
+        let called = Called { name, component, config: None };
+        let described = on_own_thread(|| self.guests.describe(called, limits));
+        let json = described.map_err(|failure| failure.to_string())?;
+        let about = about(&json)?;
+        if let Some(cache) = &self.cache {
+            cache.put(&label, json.as_bytes());
+        }
+        Ok(about)
     }
 
     fn component(&self, bytes: &[u8], origin: Origin, terms: &Terms) -> Result<Callable, Refusal> {
@@ -131,9 +161,10 @@ impl Loader {
             Origin::BuiltIn => compile(&self.engine, bytes),
             Origin::File => self.workshop.compile(&self.engine, bytes),
         };
-        let compiled = self.compiled(&self.label(&hash, None), compile);
-        let (component, _) = compiled.map_err(|unmade| Refusal::Damaged(unmade.to_string()))?;
-        component::link(&self.engine, &self.linker, &component, hash, terms.grants)
+        let place = self.place(origin, terms);
+        let compiled = self.compiled(&self.label(&hash, None), place, compile);
+        let compiled = compiled.map_err(|unmade| Refusal::Damaged(unmade.to_string()))?;
+        self.callable(compiled, hash, terms.grants)
     }
 
     /// A plugin as it is once it is configured. Blocks.
@@ -149,51 +180,79 @@ impl Loader {
                 .snapshot(&active.bytes, Configuration { plugin, config, limits, grants: active.terms.grants })?;
             self.workshop.compile(&self.engine, &snapshot)
         };
-        let (component, bytes) = self.compiled(&self.label(hash, Some(config)), compile)?;
-        let callable = component::link(&self.engine, &self.linker, &component, hash.clone(), active.terms.grants);
+        let place = if active.component.apart.is_some() { Place::Apart } else { Place::Here };
+        let compiled = self.compiled(&self.label(hash, Some(config)), place, compile)?;
+        let bytes = compiled.bytes;
+        let callable = self.callable(compiled, hash.clone(), active.terms.grants);
         let callable = callable.map_err(|refusal| Unmade::Unfit(refusal.to_string()))?;
         Ok(Snapshot { callable, bytes })
     }
 
     /// The name of a component's machine code, or of that of its snapshot.
     pub(in crate::plugin) fn label(&self, hash: &str, config: Option<&str>) -> Label {
-        let mut label = blake3::Hasher::new();
-        label.update(self.settings.as_bytes()).update(hash.as_bytes());
         match config {
-            Some(config) => label.update(b"configured").update(config.as_bytes()),
-            None => label.update(b"as it came"),
-        };
+            Some(config) => self.label_of(hash, b"configured", config),
+            None => self.label_of(hash, b"as it came", ""),
+        }
+    }
+
+    fn label_of(&self, hash: &str, what: &[u8], config: &str) -> Label {
+        let mut label = blake3::Hasher::new();
+        label.update(self.settings.as_bytes()).update(hash.as_bytes()).update(what).update(config.as_bytes());
         Label(label.finalize())
     }
 
-    /// Out of the cache, else compiled and kept, with the size of the machine code.
+    /// Out of the cache, else compiled and kept.
     fn compiled(
         &self,
         label: &Label,
+        place: Place,
         compile: impl FnOnce() -> Result<MachineCode, Unmade>,
-    ) -> Result<(Component, usize), Unmade> {
-        if let Some(found) = self.cache.as_ref().and_then(|cache| self.found(cache, label)) {
+    ) -> Result<Compiled, Unmade> {
+        if let Some(found) = self.cache.as_ref().and_then(|cache| self.found(cache, label, place)) {
             self.found.fetch_add(1, Ordering::Relaxed);
             return Ok(found);
         }
         let code = compile()?;
         self.compiled.fetch_add(1, Ordering::Relaxed);
-        let component = code.load(&self.engine).map_err(|error| Unmade::Uncompilable(component::one_line(&error)))?;
+        let compiled = self.loaded(&code, place).map_err(|error| Unmade::Uncompilable(component::one_line(&error)))?;
         if let Some(cache) = &self.cache {
-            cache.put(label, &code);
+            cache.put(label, code.as_bytes());
         }
-        Ok((component, code.len()))
+        Ok(compiled)
     }
 
-    fn found(&self, cache: &Cache, label: &Label) -> Option<(Component, usize)> {
-        let code = cache.get(label)?;
-        match code.load(&self.engine) {
-            Ok(component) => Some((component, code.len())),
+    fn found(&self, cache: &Cache, label: &Label, place: Place) -> Option<Compiled> {
+        let code = MachineCode::of_seal(cache.get(label)?);
+        match self.loaded(&code, place) {
+            Ok(compiled) => Some(compiled),
             Err(error) => {
                 cache.forget(label, &component::one_line(&error));
                 None
             }
         }
+    }
+
+    fn loaded(&self, code: &MachineCode, place: Place) -> wasmtime::Result<Compiled> {
+        let (component, shared) = match place {
+            Place::Here => (code.load(&self.engine)?, None),
+            Place::Apart => code.share(&self.engine).map(|(component, shared)| (component, Some(shared)))?,
+        };
+        Ok(Compiled { component, shared, bytes: code.len() })
+    }
+
+    fn callable(&self, compiled: Compiled, hash: String, grants: Grants) -> Result<Callable, Refusal> {
+        let linked = component::link(&self.engine, &self.linker, &compiled.component, grants)?;
+        Ok(match compiled.shared {
+            Some(code) => Callable::apart(linked, hash, code),
+            None => Callable::here(linked, hash),
+        })
+    }
+
+    /// What comes with the binary is ours, and runs in this process.
+    fn place(&self, origin: Origin, terms: &Terms) -> Place {
+        let is_apart = origin == Origin::File && terms.isolation == Isolation::Process && self.guests.can_be_apart();
+        if is_apart { Place::Apart } else { Place::Here }
     }
 }
 

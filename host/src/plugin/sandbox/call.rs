@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 use wasmtime::component::{ComponentExportIndex, ComponentNamedList, Instance, Lift, Lower, Resource};
 use wasmtime::{Store, Trap, UpdateDeadline};
 use wasmtime_wasi::I32Exit;
@@ -14,6 +15,7 @@ use crate::document::{Document, FieldLink, RunKey};
 use crate::limits::ERROR_TEXT_BYTES_MAX;
 use crate::model::payload::Body;
 use crate::model::plugin::{PluginFailure, PluginFailureKind, PluginName};
+use crate::plugin::guest_log::LogLine;
 use crate::plugin::limits::PluginLimits;
 use crate::plugin::registry::component::Callable;
 use crate::plugin::sandbox::Sandbox;
@@ -35,8 +37,12 @@ pub(in crate::plugin) enum Made {
     Needs(Vec<FieldLink>, PluginFailure),
 }
 
+/// What a failure may name as running.
+pub(in crate::plugin) const EXPORTS: [&str; 7] =
+    ["load", "instantiate", "describe", "configure", "keep", "apply", "render"];
+
 /// What a call used of its limits.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Usage {
     /// CPU time of the guest's thread.
     pub cpu: Duration,
@@ -52,6 +58,8 @@ pub struct Usage {
     pub bytes_in: u64,
     /// The end of what it printed.
     pub output: String,
+    /// What it logged.
+    pub log: Vec<LogLine>,
 }
 
 /// A plugin's name, its component, and the configuration for it: none where the component is a snapshot, which has been
@@ -73,8 +81,9 @@ pub(in crate::plugin) fn process(
     let mut call = Call::new(plugin, document, links.clone(), limits);
     let result = call.process();
     let result = result.map_err(|trouble| call.failure(trouble));
-    let usage = call.usage();
+    let mut usage = call.usage();
     let sandbox = call.store.into_data();
+    usage.log = sandbox.log;
     let made = match (result, sandbox.stop) {
         (Ok(End::Document), _) => Ok(Made::Document(sandbox.document)),
         (Ok(End::NoRuns), _) => Ok(Made::NoRuns),
@@ -248,6 +257,7 @@ impl<'a> Call<'a> {
             bytes_out: sandbox.usage.bytes_out,
             bytes_in: sandbox.usage.bytes_in,
             output: sandbox.output.text(),
+            log: Vec::new(),
         }
     }
 

@@ -32,7 +32,14 @@ fn instances_max() -> u32 {
 /// What guests run on.
 pub(in crate::plugin) fn engine(limits: &PluginLimits) -> wasmtime::Result<Engine> {
     let mut config = settings();
-    config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(limits)));
+    config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(limits, instances_max())));
+    Engine::new(&config)
+}
+
+/// What one guest at a time runs on, in a process of its own.
+pub(in crate::plugin) fn for_one_guest(limits: &PluginLimits) -> wasmtime::Result<Engine> {
+    let mut config = settings();
+    config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(limits, 1)));
     Engine::new(&config)
 }
 
@@ -46,13 +53,14 @@ pub(in crate::plugin) fn for_snapshots() -> wasmtime::Result<Engine> {
     Engine::new(settings().parallel_compilation(false).memory_init_cow(false))
 }
 
-fn pool(limits: &PluginLimits) -> PoolingAllocationConfig {
+fn pool(limits: &PluginLimits, instances_max: u32) -> PoolingAllocationConfig {
     let mut pool = PoolingAllocationConfig::default();
-    let instances_max = instances_max();
     pool.total_component_instances(instances_max)
         .total_core_instances(instances_max * CORE_INSTANCES_MAX)
         .total_memories(instances_max)
         .total_tables(instances_max * 4)
+        // Guests are called on the caller's stack; by default a thousand others are kept ready, 2 GiB of them.
+        .total_stacks(1)
         .max_core_instances_per_component(CORE_INSTANCES_MAX)
         .max_memories_per_component(1)
         .max_tables_per_component(8)
@@ -145,6 +153,8 @@ mod tests {
             engine.precompile_compatibility_hash().hash(&mut hasher);
             hasher.finish()
         };
-        assert_eq!(digest(compiler().unwrap()), digest(engine(&PluginLimits::default()).unwrap()));
+        let compiled = digest(compiler().unwrap());
+        assert_eq!(compiled, digest(engine(&PluginLimits::default()).unwrap()));
+        assert_eq!(compiled, digest(for_one_guest(&PluginLimits::default()).unwrap()));
     }
 }

@@ -5,20 +5,16 @@ use std::borrow::Cow;
 use bytestring::ByteString;
 use jiff::civil::DateTime;
 use jiff::tz::Offset;
-use tracing::{debug, error, info, trace, warn};
 use wasmtime::component::Resource;
 
 use crate::document::{LargeField, RunKey, text as unquoted, within};
+use crate::plugin::guest_log::LogLine;
 use crate::plugin::sandbox::Sandbox;
 use crate::plugin::sandbox::bindings::{PayloadHandle, RunHandle, document, log};
-use crate::plugin::sandbox::output_ring::one_line;
 
 type Run = Resource<RunHandle>;
 type Payload = Resource<PayloadHandle>;
 type Result<T> = wasmtime::Result<T>;
-
-/// Longest log line that is kept, in bytes.
-const LOG_LINE_BYTES_MAX: usize = 2048;
 
 fn key(run: &Run) -> RunKey {
     RunKey(run.rep() as usize)
@@ -245,20 +241,11 @@ impl log::Host for Sandbox {
         self.usage.take_in(message.len())?;
         self.usage.log_lines += 1;
         let lines_max = self.usage.limits.log_lines;
-        if self.usage.log_lines > lines_max {
-            if self.usage.log_lines == lines_max + 1 {
-                warn!(plugin = %self.plugin, "it logs more than {lines_max} lines (limit `log_lines`); the rest is dropped");
-            }
-            return Ok(());
-        }
-        let message = one_line(&message[..message.floor_char_boundary(LOG_LINE_BYTES_MAX)]);
-        let plugin = &self.plugin;
-        match level.as_str() {
-            "error" => error!(%plugin, "{message}"),
-            "warn" => warn!(%plugin, "{message}"),
-            "debug" => debug!(%plugin, "{message}"),
-            "trace" => trace!(%plugin, "{message}"),
-            _ => info!(%plugin, "{message}"),
+        if self.usage.log_lines <= lines_max {
+            self.log.push(LogLine::new(&level, &message));
+        } else if self.usage.log_lines == lines_max + 1 {
+            let cut = format!("it logs more than {lines_max} lines (limit `log_lines`); the rest is dropped");
+            self.log.push(LogLine::new("warn", &cut));
         }
         Ok(())
     }

@@ -27,6 +27,11 @@ impl Fetched {
         self.0.contains_key(url)
     }
 
+    /// What was fetched, by URL.
+    pub(in crate::plugin) fn iter(&self) -> impl Iterator<Item = (&String, Result<&str, &str>)> {
+        self.0.iter().map(|(url, value)| (url, value.as_deref().map_err(String::as_str)))
+    }
+
     /// Size of all values.
     pub fn len_bytes(&self) -> usize {
         self.0.values().flatten().map(|value| value.len()).sum()
@@ -60,8 +65,17 @@ impl Links {
     }
 
     /// The payload as it came to the chain.
+    pub(in crate::plugin) fn document(&self) -> &Document {
+        &self.source
+    }
+
+    /// The same as bytes.
     pub(in crate::plugin) fn source(&self) -> &[u8] {
         self.source.source()
+    }
+
+    pub(in crate::plugin) fn fetched(&self) -> &Fetched {
+        &self.fetched
     }
 
     /// Bytes that a guest may come to read beside the payload.

@@ -15,7 +15,7 @@ use tracing::{debug, warn};
 use zeroize::Zeroizing;
 
 use crate::limits::{MACHINE_CODE_BYTES_MAX, PLUGIN_CACHE_BYTES_MAX, PLUGIN_CACHE_KEPT};
-use crate::plugin::snapshots::machine_code::{Label, MachineCode};
+use crate::plugin::snapshots::machine_code::{Label, Opened, sealed};
 
 /// Where the cache is, and what its entries are sealed with.
 #[derive(Clone)]
@@ -54,8 +54,8 @@ impl Cache {
         Ok(cache)
     }
 
-    /// The machine code of that label. An entry that does not bear the seal is removed and said.
-    pub(in crate::plugin) fn get(&self, label: &Label) -> Option<MachineCode> {
+    /// What is kept under that label. An entry that does not bear the seal is removed and said.
+    pub(in crate::plugin) fn get(&self, label: &Label) -> Option<Opened> {
         let path = self.path(label);
         let sealed = match read(&path) {
             Ok(sealed) => sealed,
@@ -65,16 +65,16 @@ impl Cache {
                 return None;
             }
         };
-        let code = MachineCode::open(&self.key, label, sealed);
-        if code.is_none() {
+        let opened = Opened::open(&self.key, label, sealed);
+        if opened.is_none() {
             self.forget(label, "it is not as this host wrote it");
         }
-        code
+        opened
     }
 
-    /// Keeps the machine code, if that is possible.
-    pub(in crate::plugin) fn put(&self, label: &Label, code: &MachineCode) {
-        let kept = self.write(label, code).and_then(|()| self.prune(SystemTime::now(), PLUGIN_CACHE_BYTES_MAX));
+    /// Keeps bytes, if that is possible. Under a label for machine code there is nothing else.
+    pub(in crate::plugin) fn put(&self, label: &Label, bytes: &[u8]) {
+        let kept = self.write(label, bytes).and_then(|()| self.prune(SystemTime::now(), PLUGIN_CACHE_BYTES_MAX));
         if let Err(error) = kept {
             warn!(folder = %self.folder.display(), %error, "cannot keep a compiled plugin; it is compiled again at the next start");
         }
@@ -94,9 +94,9 @@ impl Cache {
     }
 
     /// Under another name first: a crash leaves no half entry, and a reader sees none.
-    fn write(&self, label: &Label, code: &MachineCode) -> io::Result<()> {
+    fn write(&self, label: &Label, bytes: &[u8]) -> io::Result<()> {
         let mut draft = NamedTempFile::new_in(&self.folder)?;
-        draft.write_all(&code.sealed(&self.key, label))?;
+        draft.write_all(&sealed(&self.key, label, bytes))?;
         draft.persist(self.path(label)).map(drop).map_err(|error| error.error)
     }
 
@@ -154,23 +154,19 @@ mod tests {
         Label(blake3::hash(text.as_bytes()))
     }
 
-    fn code(text: &str) -> MachineCode {
-        MachineCode::of_compiler(text.as_bytes().to_vec())
-    }
-
     fn open(folder: &Path, key: u8) -> io::Result<Cache> {
         Cache::open(CacheSettings { folder: folder.to_owned(), key: Zeroizing::new([key; 32]) })
     }
 
     fn found(cache: &Cache, text: &str) -> Option<Vec<u8>> {
-        cache.get(&label(text)).map(MachineCode::into_bytes)
+        cache.get(&label(text)).map(Opened::into_bytes)
     }
 
     #[test]
     fn an_entry_is_found_by_the_next_start_and_only_under_its_label_and_key() {
         let folder = tempfile::tempdir().unwrap();
         let home = folder.path().join("cache/plugins");
-        open(&home, 1).unwrap().put(&label("a"), &code("machine"));
+        open(&home, 1).unwrap().put(&label("a"), b"machine");
         assert_eq!(fs::metadata(&home).unwrap().mode() & 0o777, 0o700);
         assert_eq!(found(&open(&home, 1).unwrap(), "a").unwrap(), b"machine");
         assert_eq!(found(&open(&home, 1).unwrap(), "b"), None);
@@ -182,7 +178,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let home = folder.path().join("plugins");
         let cache = open(&home, 1).unwrap();
-        cache.put(&label("b"), &code("other"));
+        cache.put(&label("b"), b"other");
         let path = cache.path(&label("a"));
         let spoil: [&dyn Fn(&Path); 5] = [
             &|path| fs::write(path, b"cut").unwrap(),
@@ -195,7 +191,7 @@ mod tests {
             spoil(&path);
             assert_eq!(found(&cache, "a"), None);
             assert!(fs::symlink_metadata(&path).is_err(), "it is gone");
-            cache.put(&label("a"), &code("machine"));
+            cache.put(&label("a"), b"machine");
             assert_eq!(found(&cache, "a").unwrap(), b"machine");
             fs::remove_file(&path).unwrap();
         }
@@ -219,7 +215,7 @@ mod tests {
         let cache = open(&folder.path().join("plugins"), 1).unwrap();
         let now = SystemTime::now();
         for (days, name) in [(50, "old"), (3, "three"), (2, "two"), (1, "one")] {
-            cache.put(&label(name), &code(name));
+            cache.put(&label(name), name.as_bytes());
             let file = File::options().write(true).open(cache.path(&label(name))).unwrap();
             file.set_modified(now - Duration::from_hours(days * 24)).unwrap();
         }

@@ -11,6 +11,7 @@ use crate::limits::{MACHINE_CODE_BYTES_MAX, PLUGIN_CHILD_DATA_BYTES_MAX};
 use crate::model::plugin::{PluginFailure, PluginName};
 use crate::plugin::limits::PluginLimits;
 use crate::plugin::policy::Grants;
+use crate::plugin::processes::server::serve;
 use crate::plugin::registry::component;
 use crate::plugin::sandbox::engine::compiler;
 use crate::plugin::snapshots::machine_code::MachineCode;
@@ -18,7 +19,8 @@ use crate::plugin::snapshots::snapshot::Studio;
 use crate::plugin::workshop::confine::{Use, confine, let_go};
 use crate::plugin::workshop::message;
 
-/// The first argument of a process that is such a child; the second says which of the two errands it runs.
+/// The first argument of a process that is such a child; the second says which of the two errands it runs, or that it
+/// serves a plugin.
 pub const CHILD: &str = "plugin-child";
 
 /// What is to be done with a component.
@@ -86,6 +88,7 @@ pub fn run_child(errand: Option<&str>) -> ExitCode {
     let answered = match errand {
         Some("snapshot") => take_snapshot(free),
         Some("compile") => compile_for_parent(free),
+        Some("serve") => serve(free),
         _ => return ExitCode::FAILURE,
     };
     // To whom should it be said: the parent sees that there is no answer.

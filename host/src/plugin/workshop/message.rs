@@ -5,8 +5,12 @@ use std::io::{self, Read, Write};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-/// Bytes of a head: a configuration comes in it, and a rules document has 4 MiB at most, twice that once escaped.
-const HEAD_BYTES_MAX: u32 = 16 * 1024 * 1024;
+/// Bytes of a head: a configuration comes in it, and a rules document has 4 MiB at most, twice that once escaped; or the
+/// links of a payload of 64 MiB.
+const HEAD_BYTES_MAX: u32 = 128 * 1024 * 1024;
+
+/// A body of this size is written together with its head: a reader that is woken finds both.
+const SMALL_BYTES: usize = 64 * 1024;
 
 #[derive(Serialize, Deserialize)]
 struct Head<T> {
@@ -19,11 +23,18 @@ struct Head<T> {
 /// # Errors
 /// The pipe's, or that the head is too long.
 pub(in crate::plugin) fn write<T: Serialize>(pipe: &mut impl Write, said: &T, body: &[u8]) -> io::Result<()> {
-    let head = serde_json::to_vec(&Head { said, body_bytes: body.len() as u64 })?;
-    let bytes = u32::try_from(head.len()).ok().filter(|bytes| *bytes <= HEAD_BYTES_MAX).ok_or_else(too_long)?;
-    pipe.write_all(&bytes.to_le_bytes())?;
-    pipe.write_all(&head)?;
-    pipe.write_all(body)?;
+    let mut message = vec![0; 4];
+    serde_json::to_writer(&mut message, &Head { said, body_bytes: body.len() as u64 })?;
+    let bytes = u32::try_from(message.len() - 4).ok().filter(|bytes| *bytes <= HEAD_BYTES_MAX).ok_or_else(too_long)?;
+    message[..4].copy_from_slice(&bytes.to_le_bytes());
+    let is_small = body.len() <= SMALL_BYTES;
+    if is_small {
+        message.extend_from_slice(body);
+    }
+    pipe.write_all(&message)?;
+    if !is_small {
+        pipe.write_all(body)?;
+    }
     pipe.flush()
 }
 
@@ -50,7 +61,7 @@ pub(in crate::plugin) fn read<T: DeserializeOwned>(
 
 /// Memory is taken for what comes, not for what was announced.
 fn exactly(pipe: &mut impl Read, bytes: u64) -> io::Result<Vec<u8>> {
-    let mut read = Vec::new();
+    let mut read = Vec::with_capacity(bytes.min(SMALL_BYTES as u64) as usize);
     pipe.take(bytes).read_to_end(&mut read)?;
     if read.len() as u64 == bytes { Ok(read) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
 }
