@@ -6,6 +6,26 @@ use crate::backend::BodyHandle;
 use crate::{Error, Result};
 
 /// What is sent instead of the payload's JSON.
+///
+/// ```
+/// use runhook_sdk::prelude::*;
+///
+/// #[render]
+/// fn lines(payload: &Payload, body: &Body) -> Result<bool> {
+///     body.set_content_type("text/plain")?;
+///     body.set_header("x-team", "search")?;
+///     for run in payload.runs() {
+///         body.write(format!("{}\n", run.name()))?;
+///     }
+///     Ok(!payload.is_empty())
+/// }
+///
+/// let body = Body::new();
+/// assert!(lines(&Payload::from_json(r#"{"runs": [{"name": "a"}, {"name": "b"}]}"#)?, &body)?);
+/// assert_eq!(body.text(), "a\nb\n");
+/// assert_eq!(body.header("x-team").as_deref(), Some("search"));
+/// # Ok::<(), Error>(())
+/// ```
 #[cfg_attr(target_family = "wasm", derive(ref_cast::RefCast))]
 #[repr(transparent)]
 pub struct Body(BodyHandle);

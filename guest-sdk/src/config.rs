@@ -1,6 +1,27 @@
 //! A plugin's configuration: parsed once, kept for every stage, described by its schema.
 //!
 //! The macros use this; [`parse`] is also for a plugin's own tests, since it refuses what the host would refuse.
+//!
+//! ```
+//! use runhook_sdk::prelude::*;
+//!
+//! #[config]
+//! struct Config {
+//!     /// Runs with fewer tokens are dropped.
+//!     min_tokens: u64,
+//! }
+//!
+//! #[filter]
+//! fn keep(run: &Run, config: &Config) -> bool {
+//!     run.total_tokens().is_some_and(|tokens| tokens >= config.min_tokens)
+//! }
+//!
+//! let config: Config = runhook_sdk::config::parse(r#"{"min_tokens": 100}"#)?;
+//! assert!(keep(&Run::from_json(r#"{"total_tokens": 100}"#)?, &config));
+//! let refused = runhook_sdk::config::parse::<Config>(r#"{"min_tokens": "many"}"#).map(|_| ()).unwrap_err();
+//! assert_eq!(refused.to_string(), "config field `min_tokens`: invalid type: string \"many\", expected u64");
+//! # Ok::<(), Error>(())
+//! ```
 
 use std::sync::OnceLock;
 
@@ -30,8 +51,20 @@ fn without_position(message: &str) -> String {
     message.rsplit_once(" at line ").map_or(message, |(cause, _)| cause).to_owned()
 }
 
+/// What a stage may take as its configuration.
 #[doc(hidden)]
-pub fn store<C: DeserializeOwned>(cell: &OnceLock<C>, json: &str) -> Result<()> {
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be a configuration",
+    label = "this type; put `#[config]` on it"
+)]
+pub trait Configuration: DeserializeOwned + JsonSchema {}
+
+// Without this, the compiler names the derives that are missing, and not what gives them.
+#[diagnostic::do_not_recommend]
+impl<C: DeserializeOwned + JsonSchema> Configuration for C {}
+
+#[doc(hidden)]
+pub fn store<C: Configuration>(cell: &OnceLock<C>, json: &str) -> Result<()> {
     cell.set(parse(json)?).map_err(|_| Error::msg("the plugin is configured already"))
 }
 
@@ -51,7 +84,7 @@ pub fn refuse_any(json: &str) -> Result<()> {
 }
 
 #[doc(hidden)]
-pub fn schema<C: JsonSchema>() -> Value {
+pub fn schema<C: Configuration>() -> Value {
     schemars::schema_for!(C).to_value()
 }
 

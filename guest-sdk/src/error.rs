@@ -5,6 +5,19 @@ use std::fmt;
 /// Why a plugin could not do its work, in words. Every `std` error becomes one with `?`.
 ///
 /// Keep secrets out of the message: it is logged and stored with the delivery.
+///
+/// ```
+/// use runhook_sdk::prelude::*;
+///
+/// fn channel(run: &Run) -> Result<u16> {
+///     let Some(channel) = run.text("/extra/channel") else { bail!("no channel for {}", run.name()) };
+///     channel.parse().map_err(|error| Error::from(error).context(&channel))
+/// }
+///
+/// let error = |run: &str| channel(&Run::from_json(run).unwrap()).unwrap_err().to_string();
+/// assert_eq!(error(r#"{"name": "a"}"#), "no channel for a");
+/// assert_eq!(error(r#"{"extra": {"channel": "x"}}"#), "x: invalid digit found in string");
+/// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct Error(String);
 

@@ -14,6 +14,43 @@
 //! The payload stays in the host; [`Run`] and [`Payload`] are handles to it, and only what is asked for is copied.
 //! Natively, for a plugin's own tests, the same types hold a payload in memory: [`Payload::from_json`].
 //!
+//! Several stages and a configuration make a module:
+//!
+//! ```
+//! /// Slow runs only, without their inputs.
+//! #[runhook_sdk::plugin]
+//! mod slow_runs {
+//!     use runhook_sdk::prelude::*;
+//!
+//!     #[config]
+//!     pub struct Config {
+//!         pub slower_than_ms: f64,
+//!     }
+//!
+//!     #[filter]
+//!     pub fn is_slow(run: &Run, config: &Config) -> bool {
+//!         run.latency_ms().is_some_and(|latency| latency > config.slower_than_ms)
+//!     }
+//!
+//!     #[transform]
+//!     pub fn drop_inputs(payload: &Payload) {
+//!         for run in payload.runs() {
+//!             run.remove("/inputs");
+//!         }
+//!     }
+//! }
+//!
+//! use runhook_sdk::{Payload, Run};
+//!
+//! let config = runhook_sdk::config::parse(r#"{"slower_than_ms": 1000}"#)?;
+//! let run = Run::from_json(r#"{"start_time": "2026-07-01T09:00:00", "end_time": "2026-07-01T09:00:09"}"#)?;
+//! assert!(slow_runs::is_slow(&run, &config));
+//! let payload = Payload::from_json(r#"{"runs": [{"id": "1", "inputs": "why?"}]}"#)?;
+//! slow_runs::drop_inputs(&payload);
+//! assert_eq!(payload.json(), r#"{"runs":[{"id":"1"}]}"#);
+//! # Ok::<(), runhook_sdk::Error>(())
+//! ```
+//!
 //! A plugin's error, or its panic, does not harm the host: the rule's `on_error` says what becomes of the payload.
 //! Each payload meets the plugin as it was after configuration; a static remembers nothing of the one before.
 

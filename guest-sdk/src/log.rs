@@ -20,6 +20,19 @@ macro_rules! warn {
 }
 
 /// Logs a line at level `info`.
+///
+/// ```
+/// use runhook_sdk::prelude::*;
+///
+/// #[filter]
+/// fn keep(run: &Run) -> bool {
+///     info!("a look at {}", run.id());
+///     true
+/// }
+///
+/// assert!(keep(&Run::from_json("{}")?));
+/// # Ok::<(), Error>(())
+/// ```
 #[macro_export]
 macro_rules! info {
     ($($message:tt)+) => { $crate::log::log("info", ::std::format_args!($($message)+)) };

@@ -8,6 +8,25 @@ use crate::run::parse_at;
 use crate::{Error, Result, Run};
 
 /// What the rule wants to send: its runs and what stands beside them. A `pointer` is as in [`Run`], from the top.
+///
+/// ```
+/// use runhook_sdk::prelude::*;
+///
+/// #[transform]
+/// fn mark(payload: &Payload) -> Result<()> {
+///     payload.retain(|run| run.error().is_some());
+///     for run in payload {
+///         run.set("/name", format!("failed: {}", run.name()))?;
+///     }
+///     payload.set("/marked_by", "example")
+/// }
+///
+/// let payload = Payload::from_json(r#"{"runs": [{"name": "a", "error": "boom"}, {"name": "b"}]}"#)?;
+/// mark(&payload)?;
+/// assert_eq!(payload.len(), 1);
+/// assert_eq!(payload.json(), r#"{"runs":[{"name":"failed: a","error":"boom"}],"marked_by":"example"}"#);
+/// # Ok::<(), Error>(())
+/// ```
 #[cfg_attr(target_family = "wasm", derive(ref_cast::RefCast))]
 #[repr(transparent)]
 pub struct Payload(PayloadHandle);

@@ -11,6 +11,23 @@ use crate::{Error, Result};
 /// A `pointer` is a JSON pointer (RFC 6901) from the run: `""` is the whole run, `/inputs/question` a field of a
 /// field, `/tags/0` the first element of an array, `/tags/-` the place behind the last one (for [`Run::set`]).
 /// `~1` stands for a `/` in a key, `~0` for a `~`.
+///
+/// ```
+/// use runhook_sdk::prelude::*;
+///
+/// #[filter]
+/// fn keep_dear_ones(run: &Run) -> bool {
+///     run.total_tokens().is_some_and(|tokens| tokens > 1000) || run.tags().contains(&"always".to_owned())
+/// }
+///
+/// let run = Run::from_json(r#"{"total_tokens": 7, "tags": ["always"], "inputs": {"question": "why?"}}"#)?;
+/// assert!(keep_dear_ones(&run));
+/// assert_eq!(run.text("/inputs/question").as_deref(), Some("why?"));
+/// assert_eq!(run.get::<Vec<String>>("/tags")?, Some(vec!["always".to_owned()]));
+/// run.set("/tags/-", "seen")?;
+/// assert_eq!(run.json("/tags").as_deref(), Some(r#"["always","seen"]"#));
+/// # Ok::<(), Error>(())
+/// ```
 #[cfg_attr(target_family = "wasm", derive(ref_cast::RefCast))]
 #[repr(transparent)]
 pub struct Run(RunHandle);

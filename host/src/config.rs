@@ -54,6 +54,8 @@ pub struct Environment {
     pub api_key: Option<Secret>,
     /// `RUNHOOK_SECRET_KEY`
     pub secret_key: Option<Secret>,
+    /// `RUNHOOK_SIGNING_PASSWORD`
+    pub signing_password: Option<Secret>,
     /// `RUNHOOK_SERVER`
     pub server: Option<String>,
     /// `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`
@@ -75,6 +77,7 @@ impl Environment {
                 .map(|(access_key_id, secret)| S3Credentials { access_key_id, secret_access_key: Secret::new(secret) }),
             api_key: variable("RUNHOOK_API_KEY").map(Secret::new),
             secret_key: variable("RUNHOOK_SECRET_KEY").map(Secret::new),
+            signing_password: variable("RUNHOOK_SIGNING_PASSWORD").map(Secret::new),
             server: variable("RUNHOOK_SERVER"),
             log_filter: variable("RUST_LOG"),
             program,

@@ -14,6 +14,7 @@ mod registry;
 mod runtime;
 mod sandbox;
 pub mod scaffold;
+pub mod signing;
 mod snapshots;
 mod trial;
 mod workshop;
@@ -31,11 +32,12 @@ pub use guest_log::LogLine;
 pub use limits::{LimitName, PluginLimits};
 pub use policy::{Grant, Grants, Isolation, PluginPolicy, PolicyError, Terms};
 pub use registry::loader::WorkDone;
+pub use registry::signature::{KeyId, PublicKey, PublicKeyError, SignatureError, Signed, Signers};
 pub use runtime::{RuntimeSettings, WasmRuntime};
 pub use sandbox::call::Usage;
 pub use sandbox::linked::Fetched;
 pub use snapshots::cache::CacheSettings;
-pub use trial::{Prepared, Trial, TrialOutcome, TrialReport};
+pub use trial::{Benched, Measured, Prepared, Spread, Trial, TrialOutcome, TrialReport, TrialRun};
 pub use workshop::errand::{CHILD, run_child};
 
 /// What a chain made of a payload.
@@ -76,6 +78,9 @@ pub struct PluginInfo {
     /// Why it is configured anew for every payload; none where payloads start from a snapshot, or none has come yet.
     #[serde(default)]
     pub per_instance: Option<String>,
+    /// Id of the key that its file is signed with, as minisign shows it; none where nobody known has signed it.
+    #[serde(default)]
+    pub signed_by: Option<String>,
     /// Why the newest file is not active; what was active before stays.
     pub error: Option<String>,
 }

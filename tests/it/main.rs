@@ -27,6 +27,7 @@ mod rules;
 mod rules_docs;
 mod s3;
 mod secrets;
+mod signatures;
 mod snapshots;
 mod support;
 mod tidy;

@@ -45,6 +45,10 @@ fn every_kind_of_new_plugin_builds_as_a_component_and_passes_its_own_test() {
         let component = guest_crate::build(&directory);
         let (is_ok, checked) = run(&["plugin", "check", component.to_str().unwrap()]);
         assert!(is_ok && checked.contains(&format!("stages       {kind}\n")), "{checked}");
+        let payload = directory.join("payload.json");
+        let (is_ok, tested) =
+            run(&["plugin", "test", component.to_str().unwrap(), "--payload", payload.to_str().unwrap()]);
+        assert!(is_ok && tested.contains("log lines"), "{tested}");
     }
 }
 
@@ -121,6 +125,53 @@ fn a_plugin_test_fails_as_its_plugin_does() {
     std::fs::write(&no_payload, "{\"runs\":\n 7}").unwrap();
     let (is_ok, text) = test(runhook_test_guests::RENAMES, &[]);
     assert!(!is_ok && text.contains("`runs` or `threads`"), "{text}");
+}
+
+#[test]
+fn a_plugin_test_names_the_runs_that_were_dropped() {
+    let scene = Scene::set();
+    let payload = r#"{"runs":[{"id":"one","name":"a","total_tokens":1},{"id":"two","total_tokens":2}]}"#;
+    std::fs::write(scene.path("payload.json"), payload).unwrap();
+    let (is_ok, text) =
+        run(&["plugin", "test", runhook_test_guests::KEEPS_EVEN, "--payload", &scene.path("payload.json")]);
+    assert!(is_ok && text.starts_with("keeps 1 of 2 runs\n  dropped  one  a\n  kept     two\n"), "{text}");
+}
+
+#[test]
+fn a_plugin_bench_measures_a_plugin_and_fails_as_it_does() {
+    let scene = Scene::set();
+    let bench = |guest: &str, options: &[&str]| {
+        let payload = scene.path("payload.json");
+        run(&[&["plugin", "bench", guest, "--payload", &payload, "--seconds", "1"], options].concat())
+    };
+    let (is_ok, text) = bench(runhook_test_guests::RENAMES, &["--config", r#"{"name":"n"}"#]);
+    assert!(is_ok, "{text}");
+    for words in ["a payload of 2 runs", "per run", "fresh instance", "host without", "50.0", "payloads per second"] {
+        assert!(text.contains(words), "{words:?} is not in {text}");
+    }
+    assert!(!text.contains("for every payload"), "{text}");
+    let (is_ok, text) = bench(runhook_test_guests::PRINTS_IN_CONFIGURE, &[]);
+    assert!(is_ok && text.contains("configured for every payload: it keeps a handle or a stream"), "{text}");
+    let (is_ok, text) = bench(runhook_test_guests::PANICS, &[]);
+    assert!(!is_ok && text.contains("FAILED in `apply`: panicked at") && text.contains("CPU time"), "{text}");
+    let (is_ok, text) = bench(runhook_test_guests::RENAMES, &["--config", r#"{"nmae":"n"}"#]);
+    assert!(!is_ok && text.contains("unknown field `nmae`"), "{text}");
+    let (is_ok, text) = run(&["plugin", "bench", "a.wasm", "--payload", "payload.json", "--seconds", "0"]);
+    assert!(!is_ok && text.contains("1..=600"), "{text}");
+}
+
+#[test]
+fn a_plugin_check_shows_size_contract_and_grants() {
+    let (is_ok, text) = run(&["plugin", "check", runhook_test_guests::RENAMES, "--config", r#"{"name":"n"}"#]);
+    for words in ["of 16.00 MiB", "contract     1.0.0", "runhook:plugin/lifecycle@1.0.0", "needs none; has none"] {
+        assert!(is_ok && text.contains(words), "{words:?} is not in {text}");
+    }
+    assert!(!text.contains("signed "), "no policy asks for signatures: {text}");
+    let scene = Scene::set();
+    std::fs::write(scene.path("plugins.toml"), "[plugins.clock-and-random]\ngrants = [\"clock\", \"random\"]").unwrap();
+    let policy = scene.path("plugins.toml");
+    let (is_ok, text) = run(&["plugin", "check", runhook_test_guests::CLOCK_AND_RANDOM, "--plugin-policy", &policy]);
+    assert!(is_ok && text.contains("needs clock, random; has clock, random"), "{text}");
 }
 
 #[test]

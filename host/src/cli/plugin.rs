@@ -1,6 +1,9 @@
-//! `runhook plugin new|check|test|list|wit`: for authors, with the production runtime and limits.
+//! `runhook plugin`: for authors, with the production runtime and limits, and for who signs what they made.
 
+mod bench;
+mod check;
 mod report;
+mod signing;
 
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
@@ -22,15 +25,23 @@ use crate::plugin::{PluginInfo, PluginPolicy, Trial};
 /// The contract between host and plugins.
 const WIT: &str = include_str!("../../../wit/plugin.wit");
 
-/// Make, check and try plugins
+/// Make, check, try and sign plugins
 #[derive(Subcommand, Debug)]
 pub(super) enum PluginCommand {
     /// Write the crate of a new plugin, with the SDK beside it
     New(NewArgs),
     /// Say whether the host would load a file, and what it is
-    Check(CheckArgs),
+    Check(check::CheckArgs),
     /// Run a file on a payload: what it kept and changed, and what it used of each limit
     Test(TestArgs),
+    /// Run a file on a payload again and again: how long it takes, and the host without it
+    Bench(bench::BenchArgs),
+    /// Make a key pair to sign plugins with (minisign's)
+    Keygen(signing::KeygenArgs),
+    /// Sign a file: writes FILE.minisig, which goes beside it
+    Sign(signing::SignArgs),
+    /// Say who has signed a file
+    Verify(signing::VerifyArgs),
     /// The plugins of a running host, with the error of any that could not be loaded
     List(ListArgs),
     /// Print the contract between host and plugins (WIT), for plugins in other languages
@@ -47,17 +58,6 @@ pub(super) struct NewArgs {
     /// Where the crate's directory is made
     #[arg(long, value_name = "DIR", default_value = ".")]
     directory: PathBuf,
-}
-
-#[derive(Args, Debug)]
-pub(super) struct CheckArgs {
-    /// The .wasm file
-    file: PathBuf,
-    /// A configuration that it has to take, JSON
-    #[arg(long, value_name = "JSON", value_parser = parse_config)]
-    config: Option<Value>,
-    #[command(flatten)]
-    policy: PluginPolicyArgs,
 }
 
 #[derive(Args, Debug)]
@@ -86,8 +86,12 @@ pub(super) struct ListArgs {
 pub(super) async fn run(command: PluginCommand, environment: Environment) -> anyhow::Result<ExitCode> {
     match command {
         PluginCommand::New(arguments) => new(&arguments)?,
-        PluginCommand::Check(arguments) => check(&arguments, environment.program)?,
+        PluginCommand::Check(arguments) => check::run(&arguments, environment.program)?,
         PluginCommand::Test(arguments) => return test(&arguments, environment.program),
+        PluginCommand::Bench(arguments) => return bench::run(&arguments, environment.program),
+        PluginCommand::Keygen(arguments) => signing::keygen(&arguments, environment.signing_password.as_ref())?,
+        PluginCommand::Sign(arguments) => signing::sign(&arguments, environment.signing_password.as_ref())?,
+        PluginCommand::Verify(arguments) => signing::verify(&arguments)?,
         PluginCommand::List(arguments) => list(arguments, environment).await?,
         PluginCommand::Wit => print!("{WIT}"),
     }
@@ -109,53 +113,34 @@ fn new(arguments: &NewArgs) -> anyhow::Result<()> {
     println!("  cd {}", directory.display());
     println!("  cargo test");
     println!("  cargo build --release --target wasm32-wasip2");
+    println!("  runhook plugin test target/wasm32-wasip2/release/{file}.wasm --payload payload.json");
     println!("  cp target/wasm32-wasip2/release/{file}.wasm YOUR_PLUGIN_DIRECTORY/\n");
     println!("A rule names it `{}`.", arguments.name);
     Ok(())
 }
 
 fn load(file: &Path, policy: PluginPolicy, program: Option<PathBuf>) -> anyhow::Result<Trial> {
-    let bytes = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
-    let name = file.file_name().and_then(|name| name.to_str()).context("the file has no name")?;
-    Trial::load(name, bytes.into(), policy, program)
-        .map_err(|reason| anyhow!("the host would not load {}: {reason}", file.display()))
+    Trial::load(name_of(file)?, read(file)?, policy, program).map_err(|reason| not_loaded(file, &reason))
 }
 
-fn check(arguments: &CheckArgs, program: Option<PathBuf>) -> anyhow::Result<()> {
-    let file = &arguments.file;
-    let trial = load(file, arguments.policy.policy()?, program)?;
-    let info = trial.info();
-    let configured = configured(&trial, arguments.config.as_ref())?;
-    println!("{} can be loaded; a rule names it `{}`", file.display(), info.name);
-    println!("stages       {}", info.stages);
-    println!("version      {}", info.version);
-    println!("description  {}", info.description);
-    println!("imports      {}", trial.imports().join("\n             "));
-    println!("configured   {configured}");
-    if let Some(schema) = info.config_schema {
-        println!("config       {}", format!("{schema:#}").replace('\n', "\n             "));
-    }
-    Ok(())
+fn read(file: &Path) -> anyhow::Result<Bytes> {
+    Ok(std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?.into())
 }
 
-/// Whether payloads start from a snapshot. Without a configuration it is tried with an empty one, which may be refused.
-fn configured(trial: &Trial, config: Option<&Value>) -> anyhow::Result<String> {
-    let prepared = trial.prepare(&config.map_or_else(|| "{}".to_owned(), Value::to_string));
-    if let Some(failure) = prepared.refusal() {
-        anyhow::ensure!(config.is_none(), "{failure}");
-        return Ok(format!("not tried: it wants a configuration (--config): {}", failure.message));
-    }
-    let once = "once; payloads start from a snapshot".to_owned();
-    Ok(prepared.why_per_instance().map_or(once, |why| format!("for every payload: {why}")))
+fn name_of(file: &Path) -> anyhow::Result<&str> {
+    file.file_name().and_then(|name| name.to_str()).context("the file has no name")
+}
+
+fn not_loaded(file: &Path, reason: &str) -> anyhow::Error {
+    anyhow!("the host would not load {}: {reason}", file.display())
 }
 
 /// Fails as the plugin fails, so that a script notices.
 fn test(arguments: &TestArgs, program: Option<PathBuf>) -> anyhow::Result<ExitCode> {
     let trial = load(&arguments.file, arguments.policy.policy()?, program)?;
-    let shown = arguments.payload.display();
-    let payload: Bytes = std::fs::read(&arguments.payload).with_context(|| format!("cannot read {shown}"))?.into();
+    let payload = read(&arguments.payload)?;
     let prepared = trial.prepare(&arguments.config.to_string());
-    let report = prepared.run(payload.clone()).with_context(|| shown.to_string())?;
+    let report = prepared.run(payload.clone()).with_context(|| arguments.payload.display().to_string())?;
     let is_colored = std::io::stdout().is_terminal();
     print!("{}", report::outcome(&report, &payload, is_colored));
     print!("{}", report::usage(&report.usage, trial.limits()));
@@ -170,6 +155,7 @@ async fn list(arguments: ListArgs, environment: Environment) -> anyhow::Result<(
     }
     let plugins: Vec<PluginInfo> =
         serde_json::from_value(answer["plugins"].clone()).context("not a list of plugins")?;
+    let has_signed = plugins.iter().any(|plugin| plugin.signed_by.is_some());
     let row = |plugin: &PluginInfo| {
         let origin = plugin.file.clone().unwrap_or_else(|| "built in".to_owned());
         let first_line = plugin.description.lines().next().unwrap_or_default().to_owned();
@@ -178,9 +164,13 @@ async fn list(arguments: ListArgs, environment: Environment) -> anyhow::Result<(
             (None, Some(why)) => format!("{first_line} (configured for every payload: {why})"),
             (None, None) => first_line,
         };
-        vec![plugin.name.clone(), plugin.stages.to_string(), origin, text]
+        let signed_by = has_signed.then(|| plugin.signed_by.clone().unwrap_or_else(|| "-".to_owned()));
+        let cells = [plugin.name.clone(), plugin.stages.to_string(), origin].into_iter().chain(signed_by);
+        cells.chain([text]).collect()
     };
-    let rows: Vec<_> = plugins.iter().map(row).collect();
-    print!("{}", table(&["NAME", "STAGES", "FROM", "WHAT"], &rows));
+    let rows: Vec<Vec<String>> = plugins.iter().map(row).collect();
+    let header: &[&str] = &["NAME", "STAGES", "FROM", "SIGNED BY", "WHAT"];
+    let unsigned: &[&str] = &["NAME", "STAGES", "FROM", "WHAT"];
+    print!("{}", table(if has_signed { header } else { unsigned }, &rows));
     Ok(())
 }

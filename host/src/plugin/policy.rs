@@ -1,5 +1,5 @@
-//! What an operator grants plugins: their limits, the most that any may be given, and what they may import beside the
-//! contract. Written in TOML, read once when the host starts.
+//! What an operator grants plugins: their limits, the most that any may be given, what they may import beside the
+//! contract, and whose signatures let them in. Written in TOML, read once when the host starts.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::plugin::PluginName;
 use crate::nearest::did_you_mean;
 use crate::plugin::limits::{LimitName, PluginLimits};
+use crate::plugin::registry::signature::{PublicKeyError, Signers};
 
 /// What holds for each plugin, and for those that are named.
 #[derive(Clone, Debug, Default)]
@@ -17,6 +18,8 @@ pub struct PluginPolicy {
     pub terms: Terms,
     /// Of these, in place of the above.
     pub plugins: BTreeMap<PluginName, Terms>,
+    /// Who may have signed a plugin's file, or has to.
+    pub signers: Signers,
 }
 
 /// What one plugin may use, and import.
@@ -70,6 +73,14 @@ impl fmt::Display for Grant {
     }
 }
 
+impl fmt::Display for Grants {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let granted = [Grant::Clock, Grant::Random].into_iter().filter(|grant| self.has(*grant));
+        let names: Vec<_> = granted.map(|grant| grant.to_string()).collect();
+        if names.is_empty() { f.write_str("none") } else { f.write_str(&names.join(", ")) }
+    }
+}
+
 impl Grants {
     pub(super) fn has(self, grant: Grant) -> bool {
         match grant {
@@ -108,6 +119,19 @@ pub enum PolicyError {
         /// Whether the policy itself allows no more.
         is_own: bool,
     },
+    /// A key that is none.
+    #[error("{place}: {error}")]
+    Key {
+        /// Where it stands, `keys[0]`.
+        place: String,
+        /// What is wrong with it.
+        error: PublicKeyError,
+    },
+    /// No file could ever be let in.
+    #[error(
+        "`require_signed` wants signatures and `keys` names nobody who could give one; `runhook plugin keygen` makes a key"
+    )]
+    NoKeys,
 }
 
 type Limits = BTreeMap<LimitName, u64>;
@@ -118,6 +142,10 @@ type Limits = BTreeMap<LimitName, u64>;
 struct Written {
     #[serde(default)]
     isolation: Isolation,
+    #[serde(default)]
+    require_signed: bool,
+    #[serde(default)]
+    keys: Vec<String>,
     #[serde(default)]
     limits: Limits,
     #[serde(default)]
@@ -150,13 +178,15 @@ impl PluginPolicy {
         let written: Written = toml::from_str(text).map_err(|error| PolicyError::Form(error.to_string()))?;
         let maximum = Maximum::of(&written.maximum)?;
         let limits = maximum.applied(PluginLimits::default(), &written.limits, "limits")?;
+        let signers = signers(&written.keys, written.require_signed)?;
         let mut plugins = BTreeMap::new();
         for (name, plugin) in written.plugins {
             let limits = maximum.applied(limits, &plugin.limits, &format!("plugins.{name}.limits"))?;
             let isolation = plugin.isolation.unwrap_or(written.isolation);
             plugins.insert(name, Terms { limits, grants: plugin.grants.into_iter().collect(), isolation });
         }
-        Ok(Self { terms: Terms { limits, grants: Grants::default(), isolation: written.isolation }, plugins })
+        let terms = Terms { limits, grants: Grants::default(), isolation: written.isolation };
+        Ok(Self { terms, plugins, signers })
     }
 
     /// What holds for a plugin.
@@ -176,6 +206,14 @@ impl PluginPolicy {
             format!("there is no plugin `{name}` now{near}")
         })
     }
+}
+
+fn signers(keys: &[String], is_required: bool) -> Result<Signers, PolicyError> {
+    let key = |(index, key): (usize, &String)| {
+        key.parse().map_err(|error| PolicyError::Key { place: format!("keys[{index}]"), error })
+    };
+    let keys = keys.iter().enumerate().map(key).collect::<Result<Vec<_>, _>>()?;
+    if is_required && keys.is_empty() { Err(PolicyError::NoKeys) } else { Ok(Signers::new(keys, is_required)) }
 }
 
 /// The most that a plugin may be given.
@@ -277,6 +315,20 @@ mod tests {
         assert!(refused("[plugins.a]\ngrants = [\"files\"]").contains("expected `clock` or `random`"));
         assert!(refused("[plugins.\"no name\"]").contains("is no plugin name"));
         assert!(refused("[limit]\ncpu_ms = 4").contains("unknown field `limit`"));
+    }
+
+    #[test]
+    fn a_key_that_is_none_and_a_requirement_that_nobody_can_meet_are_refused() {
+        const KEY: &str = "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3";
+        let policy = |text: &str| PluginPolicy::parse(text).map(|policy| policy.signers.has_keys());
+        assert!(policy(&format!("require_signed = true\nkeys = [\"{KEY}\"]")).unwrap());
+        assert!(policy(&format!("keys = [\"{KEY}\"]")).unwrap());
+        assert!(!policy("require_signed = false").unwrap());
+        let cut = &KEY[..55];
+        assert!(refused(&format!("keys = [\"{KEY}\", \"{cut}\"]")).starts_with("keys[1]: it is no public key"));
+        assert!(refused("require_signed = true").contains("`keys` names nobody"));
+        // Below the header of a table, a key is one of the table's.
+        assert!(refused(&format!("[limits]\nkeys = [\"{KEY}\"]")).contains("unknown variant `keys`"));
     }
 
     #[test]

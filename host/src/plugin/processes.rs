@@ -87,7 +87,7 @@ impl GuestProcesses {
         code: &Arc<SharedCode>,
         limits: &PluginLimits,
     ) -> Result<(), PluginFailure> {
-        let answer = self.ask_once(plugin, code, limits, &Request::Configure);
+        let answer = self.ask(plugin, code, limits, &Request::Configure, Vec::new(), 0);
         answer.map_err(|broken| broken.failure(plugin.name, "configure"))?.done(plugin)
     }
 

@@ -4,6 +4,7 @@
 
 pub(super) mod component;
 pub(super) mod loader;
+pub(super) mod signature;
 pub(super) mod watcher;
 
 use std::collections::{BTreeMap, HashMap};
@@ -18,6 +19,7 @@ use crate::plugin::PluginInfo;
 use crate::plugin::policy::Terms;
 use crate::plugin::registry::component::Callable;
 use crate::plugin::registry::loader::{About, Loader, Origin};
+use crate::plugin::registry::signature::KeyId;
 
 include!(concat!(env!("OUT_DIR"), "/built_in.rs"));
 
@@ -31,6 +33,15 @@ pub(super) struct Active {
     pub(super) about: Arc<About>,
     /// What it may use and import.
     pub(super) terms: Terms,
+    /// The key of the policy's that its file is signed with.
+    pub(super) signed_by: Option<KeyId>,
+}
+
+impl Active {
+    /// Whether its file is signed by somebody whom the policy knows. What comes with runhook is not: it is no file.
+    pub(super) fn is_signed(&self) -> bool {
+        self.signed_by.is_some()
+    }
 }
 
 /// What became of a file of the directory.
@@ -72,6 +83,11 @@ impl Registry {
 
     pub(super) fn loader(&self) -> &Loader {
         &self.loader
+    }
+
+    /// Whether the policy knows keys by which files may be signed.
+    pub(super) fn has_signers(&self) -> bool {
+        self.loader.policy.signers.has_keys()
     }
 
     /// The plugin of that name, or why there is none. Compiles a built-in plugin the first time.
@@ -181,6 +197,7 @@ pub(super) fn info(name: String, file: Option<String>, active: Option<&Active>, 
         version: active.map(|active| active.about.version.clone()).unwrap_or_default(),
         config_schema: active.and_then(|active| active.about.config_schema.clone()),
         per_instance: None,
+        signed_by: active.and_then(|active| active.signed_by).map(|key| key.to_string()),
         error,
     }
 }

@@ -77,6 +77,9 @@ pub(super) struct Usage {
     pub(super) host_calls: u64,
     pub(super) bytes_out: u64,
     pub(super) bytes_in: u64,
+    /// Handles to runs that the guest holds now, and at most so far.
+    pub(super) handles: usize,
+    pub(super) handles_max: usize,
     pub(super) log_lines: u64,
     pub(super) hit: Option<LimitHit>,
 }
@@ -130,6 +133,8 @@ impl Usage {
             host_calls: 0,
             bytes_out: 0,
             bytes_in: 0,
+            handles: 0,
+            handles_max: 0,
             log_lines: 0,
             hit: None,
         }
@@ -159,6 +164,17 @@ impl Usage {
         self.bytes_in += bytes as u64;
         let max = self.limits.bytes_in;
         self.bound(self.bytes_in <= max, LimitHit::BytesIn(max))
+    }
+
+    /// Counts a handle to a run that the guest is given. The bound is the engine's.
+    pub(super) fn give_handle(&mut self) {
+        self.handles += 1;
+        self.handles_max = self.handles_max.max(self.handles);
+    }
+
+    /// Counts one that it has let go.
+    pub(super) fn take_handle(&mut self) {
+        self.handles = self.handles.saturating_sub(1);
     }
 
     fn bound(&mut self, is_within: bool, hit: LimitHit) -> wasmtime::Result<()> {

@@ -114,6 +114,7 @@ fn write_all(directory: &Path, name: &PluginName, kind: ScaffoldKind) -> Result<
     write(&directory.join("Cargo.toml"), &fill(include_str!("scaffold/Cargo.toml.txt")))?;
     write(&directory.join("README.md"), &fill(include_str!("scaffold/README.md.txt")))?;
     write(&directory.join(".gitignore"), "/target/\n")?;
+    write(&directory.join("payload.json"), include_str!("scaffold/payload.json.txt"))?;
     write(&directory.join("src/lib.rs"), &fill(kind.source()))?;
     let sdk = directory.join(SDK_DIRECTORY);
     SDK_SOURCES.iter().try_for_each(|(path, text)| write(&sdk.join(path), text))
@@ -140,6 +141,14 @@ mod tests {
         let error = scaffold(parent.path(), &name("mine"), ScaffoldKind::Filter).unwrap_err();
         assert!(matches!(error, ScaffoldError::Exists(_)), "{error}");
         assert_eq!(fs::read_dir(parent.path().join("mine")).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn the_payload_beside_a_new_plugin_is_one() {
+        let parent = tempfile::tempdir().unwrap();
+        let crate_directory = scaffold(parent.path(), &name("mine"), ScaffoldKind::Filter).unwrap();
+        let payload = fs::read(crate_directory.join("payload.json")).unwrap();
+        assert_eq!(crate::document::Document::parse(payload.into()).unwrap().len(), 2);
     }
 
     #[test]

@@ -1,5 +1,8 @@
-//! A plugin file under the production runtime and limits, for its author: `plugin check` and `plugin test`.
+//! A plugin file under the production runtime and limits, for its author: `plugin check`, `plugin test`, and `plugin bench`.
 
+mod bench;
+
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -9,10 +12,11 @@ use crate::document::{Document, DocumentError};
 use crate::model::payload::Body;
 use crate::model::plugin::{PluginFailure, PluginName};
 use crate::plugin::limits::PluginLimits;
-use crate::plugin::policy::PluginPolicy;
+use crate::plugin::policy::{Grants, PluginPolicy};
 use crate::plugin::pool::on_own_thread;
 use crate::plugin::registry::component::Callable;
 use crate::plugin::registry::loader::{Loader, Origin};
+use crate::plugin::registry::signature::Signers;
 use crate::plugin::registry::{Active, built_in, info, name_beside_built_in};
 use crate::plugin::sandbox::call::{Called, Made, Usage};
 use crate::plugin::sandbox::linked::Links;
@@ -29,6 +33,8 @@ pub struct Trial {
     file: String,
 }
 
+pub use bench::{Benched, Measured, Spread};
+
 /// A loaded plugin with a configuration.
 pub struct Prepared<'a> {
     trial: &'a Trial,
@@ -44,8 +50,22 @@ pub struct TrialReport {
     pub result: Result<TrialOutcome, PluginFailure>,
     /// What it used.
     pub usage: Usage,
+    /// The runs that there were, and whether they are still there. None where the plugin failed, or wrote a body of its
+    /// own.
+    pub runs: Vec<TrialRun>,
     /// Number of runs before.
     pub runs_before: usize,
+}
+
+/// A run of the payload that was tried.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TrialRun {
+    /// Its id, empty where it has none.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// Whether it is still in the payload.
+    pub is_kept: bool,
 }
 
 /// What would go on to the next plugin or to the receiver.
@@ -62,13 +82,29 @@ pub enum TrialOutcome {
 }
 
 impl Trial {
-    /// Loads a plugin file as the host would. `program` is the `runhook` binary, by which children are started; none does
+    /// Loads a plugin file as the host would, but for its signature: a file is signed when it was tried. `program` is the `runhook` binary, by which children are started; none does
     /// their work in this process.
     ///
     /// # Errors
     /// In words, why the host would not.
     pub fn load(file: &str, bytes: Bytes, policy: PluginPolicy, program: Option<PathBuf>) -> Result<Self, String> {
-        Self::of(name_beside_built_in(file)?, file, bytes, RuntimeSettings { policy, program, ..Default::default() })
+        let policy = PluginPolicy { signers: Signers::default(), ..policy };
+        Self::load_signed(file, bytes, None, policy, program)
+    }
+
+    /// Loads a plugin file as the host would, with what stands in the signature beside it.
+    ///
+    /// # Errors
+    /// In words, why the host would not.
+    pub fn load_signed(
+        file: &str,
+        bytes: Bytes,
+        signature: Option<&[u8]>,
+        policy: PluginPolicy,
+        program: Option<PathBuf>,
+    ) -> Result<Self, String> {
+        let settings = RuntimeSettings { policy, program, ..Default::default() };
+        Self::of(name_beside_built_in(file)?, file, bytes, Origin::File { signature }, settings)
     }
 
     /// Loads a plugin that comes with runhook.
@@ -77,12 +113,19 @@ impl Trial {
     /// In words, that there is none of that name.
     pub fn built_in(name: &PluginName, policy: PluginPolicy) -> Result<Self, String> {
         let bytes = built_in(name.as_str()).ok_or_else(|| format!("no built-in plugin is called `{name}`"))?;
-        Self::of(name.clone(), name.as_str(), bytes, RuntimeSettings { policy, ..Default::default() })
+        let settings = RuntimeSettings { policy, ..Default::default() };
+        Self::of(name.clone(), name.as_str(), bytes, Origin::BuiltIn, settings)
     }
 
-    fn of(name: PluginName, file: &str, bytes: Bytes, settings: RuntimeSettings) -> Result<Self, String> {
+    fn of(
+        name: PluginName,
+        file: &str,
+        bytes: Bytes,
+        origin: Origin<'_>,
+        settings: RuntimeSettings,
+    ) -> Result<Self, String> {
         let loader = Loader::new(&settings).map_err(|error| format!("the sandbox cannot start: {error:#}"))?;
-        let active = loader.load(&name, bytes, Origin::File)?;
+        let active = loader.load(&name, bytes, origin)?;
         Ok(Self { loader, active, file: file.to_owned() })
     }
 
@@ -104,6 +147,26 @@ impl Trial {
     #[cfg(test)]
     pub(super) fn component(&self) -> &Callable {
         &self.active.component
+    }
+
+    /// What it exports.
+    pub fn exports(&self) -> &[String] {
+        &self.active.component.exported
+    }
+
+    /// The version of the contract that it was built against, `1.0.0`; none where it hides it.
+    pub fn contract_version(&self) -> Option<&str> {
+        self.active.component.contract_version()
+    }
+
+    /// What has to be granted for its imports, and what is.
+    pub fn grants(&self) -> (Grants, Grants) {
+        (self.active.component.needed_grants(), self.active.terms.grants)
+    }
+
+    /// Size of its file, in bytes.
+    pub fn file_bytes(&self) -> u64 {
+        self.active.bytes.len() as u64
     }
 
     /// The limits that it is tried under.
@@ -171,22 +234,41 @@ impl Prepared<'_> {
     /// That the payload is none.
     pub fn run(&self, payload: Bytes) -> Result<TrialReport, DocumentError> {
         let document = Document::parse(payload)?;
-        let runs_before = document.len();
+        let (before, runs_before) = (runs(&document), document.len());
         let links = Arc::new(Links::of(&document, Arc::default()));
         let (guests, limits) = (&self.trial.loader.guests, &self.trial.active.terms.limits);
         let (made, usage) = on_own_thread(|| guests.process(self.called(), document, &links, limits));
-        let result = made.and_then(|made| match made {
-            Made::Document(document) => Ok(TrialOutcome::Payload(document.to_bytes(), document.len())),
-            Made::NoRuns => Ok(TrialOutcome::NoRuns),
-            Made::Body(body) => Ok(TrialOutcome::Body(body)),
-            Made::Nothing => Ok(TrialOutcome::NothingToSend),
-            Made::Needs(_, failure) => {
-                let message = format!("{}; {NOT_FETCHED}", failure.message);
-                Err(PluginFailure { message, ..failure })
-            }
-        });
-        Ok(TrialReport { result, usage, runs_before })
+        let runs = match &made {
+            Ok(Made::Document(document)) => compared(before, runs(document)),
+            Ok(Made::NoRuns) => before.into_iter().map(|run| TrialRun { is_kept: false, ..run }).collect(),
+            _ => Vec::new(),
+        };
+        Ok(TrialReport { result: made.and_then(outcome), usage, runs, runs_before })
     }
+}
+
+fn outcome(made: Made) -> Result<TrialOutcome, PluginFailure> {
+    match made {
+        Made::Document(document) => Ok(TrialOutcome::Payload(document.to_bytes(), document.len())),
+        Made::NoRuns => Ok(TrialOutcome::NoRuns),
+        Made::Body(body) => Ok(TrialOutcome::Body(body)),
+        Made::Nothing => Ok(TrialOutcome::NothingToSend),
+        Made::Needs(_, failure) => {
+            let message = format!("{}; {NOT_FETCHED}", failure.message);
+            Err(PluginFailure { message, ..failure })
+        }
+    }
+}
+
+fn runs(document: &Document) -> Vec<TrialRun> {
+    let text = |key, pointer| document.run_text(key, pointer).unwrap_or_default();
+    document.runs().map(|key| TrialRun { id: text(key, "/id"), name: text(key, "/name"), is_kept: true }).collect()
+}
+
+/// The runs as they were, each kept whose id is still there.
+fn compared(before: Vec<TrialRun>, after: Vec<TrialRun>) -> Vec<TrialRun> {
+    let left: HashSet<String> = after.into_iter().map(|run| run.id).collect();
+    before.into_iter().map(|run| TrialRun { is_kept: left.contains(&run.id), ..run }).collect()
 }
 
 #[cfg(test)]

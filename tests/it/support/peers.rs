@@ -1,4 +1,4 @@
-//! Real peers that a test needs and a machine may lack: Python and Node.js with packages of theirs.
+//! Real peers that a test needs and a machine may lack: Python and Node.js with packages of theirs, minisign.
 //!
 //! Where one is missing the test says so loudly and passes; `RUNHOOK_TEST_NO_SKIP` makes that a failure.
 
@@ -56,6 +56,11 @@ pub(crate) fn componentize_py() -> Option<String> {
 /// `RUNHOOK_TEST_COMPONENTIZE_JS`, which makes plugins of JavaScript.
 pub(crate) fn componentize_js() -> Option<String> {
     found("RUNHOOK_TEST_COMPONENTIZE_JS", "componentize-js", &["--version"], "does not run")
+}
+
+/// `RUNHOOK_TEST_MINISIGN`, which signs files.
+pub(crate) fn minisign() -> Option<String> {
+    found("RUNHOOK_TEST_MINISIGN", "minisign", &["-v"], "does not run")
 }
 
 /// Where the Python scripts are.

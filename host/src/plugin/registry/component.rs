@@ -7,7 +7,7 @@ use wasmtime::Engine;
 use wasmtime::component::{Component, ComponentExportIndex, InstancePre, Linker};
 
 use crate::model::plugin::Stages;
-use crate::plugin::policy::Grants;
+use crate::plugin::policy::{Grant, Grants};
 use crate::plugin::sandbox::Sandbox;
 use crate::plugin::sandbox::linker::{GRANTED, LINKED};
 use crate::plugin::snapshots::machine_code::SharedCode;
@@ -56,6 +56,8 @@ pub(in crate::plugin) struct Callable {
     pub(in crate::plugin) exports: Exports,
     pub(in crate::plugin) imports: Vec<String>,
     pub(in crate::plugin) grants: Grants,
+    /// Names of what it exports.
+    pub(in crate::plugin) exported: Vec<String>,
     pub(in crate::plugin) hash: String,
     /// What a process of its own loads; none where it runs in this process.
     pub(in crate::plugin) apart: Option<Arc<SharedCode>>,
@@ -66,14 +68,15 @@ pub(in crate::plugin) struct Linked {
     pre: InstancePre<Sandbox>,
     exports: Exports,
     imports: Vec<String>,
+    exported: Vec<String>,
     grants: Grants,
 }
 
 impl Callable {
     /// One that runs in this process. `hash` is that of the file that it came from.
     pub(in crate::plugin) fn here(linked: Linked, hash: String) -> Self {
-        let Linked { pre, exports, imports, grants } = linked;
-        Self { pre, exports, imports, grants, hash, apart: None }
+        let Linked { pre, exports, imports, exported, grants } = linked;
+        Self { pre, exports, imports, exported, grants, hash, apart: None }
     }
 
     /// One that runs in processes of its own.
@@ -94,6 +97,18 @@ pub(in crate::plugin) struct Exports {
 impl Exports {
     pub(in crate::plugin) fn stages(&self) -> Stages {
         Stages { filter: self.keep.is_some(), transform: self.apply.is_some(), render: self.render.is_some() }
+    }
+}
+
+impl Callable {
+    /// What has to be granted for its imports.
+    pub(in crate::plugin) fn needed_grants(&self) -> Grants {
+        self.imports.iter().filter_map(|name| grant(name)).collect()
+    }
+
+    /// The version of the contract that it was built against, `1.0.0`.
+    pub(in crate::plugin) fn contract_version(&self) -> Option<&str> {
+        self.exported.iter().find_map(|name| name.strip_prefix("runhook:plugin/lifecycle@"))
     }
 }
 
@@ -122,8 +137,9 @@ pub(in crate::plugin) fn link(
 ) -> Result<Linked, Refusal> {
     let imports = imports(engine, component, grants)?;
     let exports = exports(component)?;
+    let exported = component.component_type().exports(engine).map(|(name, _)| name.to_owned()).collect();
     let pre = linker.instantiate_pre(component).map_err(|error| Refusal::Unlinkable(one_line(&error)))?;
-    Ok(Linked { pre, exports, imports, grants })
+    Ok(Linked { pre, exports, imports, exported, grants })
 }
 
 /// The first eight bytes tell text, core modules and components apart.
@@ -141,7 +157,6 @@ fn imports(engine: &Engine, component: &Component, grants: Grants) -> Result<Vec
     let component = component.component_type();
     let all: Vec<String> = component.imports(engine).map(|(name, _)| name.to_owned()).collect();
     let is_linked = |name: &&String| LINKED.iter().any(|prefix| name.starts_with(prefix));
-    let grant = |name: &str| GRANTED.iter().find(|(prefix, _)| name.starts_with(prefix)).map(|(_, grant)| *grant);
     let (grantable, ungranted): (Vec<_>, Vec<_>) =
         all.iter().filter(|name| !is_linked(name)).cloned().partition(|name| grant(name).is_some());
     if !ungranted.is_empty() {
@@ -154,6 +169,11 @@ fn imports(engine: &Engine, component: &Component, grants: Grants) -> Result<Vec
     let mut names: Vec<_> = missing.iter().filter_map(|name| Some(format!("\"{}\"", grant(name)?))).collect();
     names.dedup();
     Err(Refusal::WantsGrant { imports: missing.join(", "), grants: names.join(", ") })
+}
+
+/// What has to be granted for an interface.
+fn grant(interface: &str) -> Option<Grant> {
+    GRANTED.iter().find(|(prefix, _)| interface.starts_with(prefix)).map(|(_, grant)| *grant)
 }
 
 fn exports(component: &Component) -> Result<Exports, Refusal> {

@@ -18,6 +18,7 @@ use crate::plugin::policy::{Grants, Isolation, PluginPolicy, Terms};
 use crate::plugin::pool::on_own_thread;
 use crate::plugin::registry::Active;
 use crate::plugin::registry::component::{self, Callable, Refusal};
+use crate::plugin::registry::signature::{KeyId, SignatureError};
 use crate::plugin::sandbox::Sandbox;
 use crate::plugin::sandbox::call::Called;
 use crate::plugin::sandbox::engine::{Ticker, engine};
@@ -43,11 +44,14 @@ pub(in crate::plugin) struct About {
 
 /// Where a component comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::plugin) enum Origin {
+pub(in crate::plugin) enum Origin<'a> {
     /// The binary: it is compiled in this process, which is quicker and needs no child.
     BuiltIn,
-    /// A file, by whoever wrote it.
-    File,
+    /// A file, by whoever wrote it, with what stands in the signature beside it.
+    File {
+        /// None where there is no signature.
+        signature: Option<&'a [u8]>,
+    },
 }
 
 /// Where a guest runs.
@@ -126,12 +130,26 @@ impl Loader {
         }
     }
 
-    /// Compiles and describes; in words why not.
-    pub(in crate::plugin) fn load(&self, name: &PluginName, bytes: Bytes, origin: Origin) -> Result<Active, String> {
+    /// Compiles and describes; in words why not. A file's signature comes first: until it is verified, nothing of the
+    /// file is looked at.
+    pub(in crate::plugin) fn load(
+        &self,
+        name: &PluginName,
+        bytes: Bytes,
+        origin: Origin<'_>,
+    ) -> Result<Active, String> {
+        let signed_by = self.signed_by(&bytes, origin).map_err(|error| error.to_string())?;
         let terms = self.policy.of(name).clone();
         let component = self.component(&bytes, origin, &terms).map_err(|refusal| refusal.to_string())?;
         let about = Arc::new(self.about(name, &component, &terms.limits)?);
-        Ok(Active { name: name.clone(), component: component.into(), bytes, about, terms })
+        Ok(Active { name: name.clone(), component: component.into(), bytes, about, terms, signed_by })
+    }
+
+    fn signed_by(&self, bytes: &[u8], origin: Origin<'_>) -> Result<Option<KeyId>, SignatureError> {
+        match origin {
+            Origin::BuiltIn => Ok(None),
+            Origin::File { signature } => Ok(self.policy.signers.verify(bytes, signature)?.map(|signed| signed.by)),
+        }
     }
 
     /// Out of the cache, else asked and kept: a start calls no guest that it has called before.
@@ -150,7 +168,7 @@ impl Loader {
         Ok(about)
     }
 
-    fn component(&self, bytes: &[u8], origin: Origin, terms: &Terms) -> Result<Callable, Refusal> {
+    fn component(&self, bytes: &[u8], origin: Origin<'_>, terms: &Terms) -> Result<Callable, Refusal> {
         let max = terms.limits.file_bytes;
         if bytes.len() as u64 > max {
             return Err(Refusal::too_large(bytes.len() as u64, max));
@@ -159,7 +177,7 @@ impl Loader {
         let hash = component::hash(bytes);
         let compile = || match origin {
             Origin::BuiltIn => compile(&self.engine, bytes),
-            Origin::File => self.workshop.compile(&self.engine, bytes),
+            Origin::File { .. } => self.workshop.compile(&self.engine, bytes),
         };
         let place = self.place(origin, terms);
         let compiled = self.compiled(&self.label(&hash, None), place, compile);
@@ -250,8 +268,9 @@ impl Loader {
     }
 
     /// What comes with the binary is ours, and runs in this process.
-    fn place(&self, origin: Origin, terms: &Terms) -> Place {
-        let is_apart = origin == Origin::File && terms.isolation == Isolation::Process && self.guests.can_be_apart();
+    fn place(&self, origin: Origin<'_>, terms: &Terms) -> Place {
+        let is_file = matches!(origin, Origin::File { .. });
+        let is_apart = is_file && terms.isolation == Isolation::Process && self.guests.can_be_apart();
         if is_apart { Place::Apart } else { Place::Here }
     }
 }

@@ -1,7 +1,8 @@
 //! Watches the plugin directory by looking at it: works on every file system, needs no event to arrive.
 //!
 //! A file is read when two looks in a row find it unchanged, so that one that is being copied is left alone; what is
-//! read then and does not load is marked, and what was active before stays.
+//! read then and does not load is marked, and what was active before stays. A file and the signature beside it are one
+//! thing: when either changes, both are read anew.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, Metadata};
@@ -15,9 +16,10 @@ use std::time::Duration;
 use rustix::fs::{Mode, OFlags};
 use tracing::{info, warn};
 
+use crate::plugin::registry::Registry;
 use crate::plugin::registry::component::Refusal;
 use crate::plugin::registry::loader::Origin;
-use crate::plugin::registry::{Active, Registry};
+use crate::plugin::registry::signature::{SIGNATURE_BYTES_MAX, SIGNATURE_SUFFIX};
 
 /// Between two looks: a plugin is active about two of these after the copy.
 const INTERVAL: Duration = Duration::from_millis(200);
@@ -42,19 +44,26 @@ impl Stamp {
     }
 }
 
+/// Of a plugin's file and of its signature, which is none where there is none or where no policy asks for any.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Stamps {
+    component: Stamp,
+    signature: Option<Stamp>,
+}
+
 pub(in crate::plugin) struct Watcher {
     directory: PathBuf,
     /// What the last look found.
-    seen: BTreeMap<String, Stamp>,
+    seen: BTreeMap<String, Stamps>,
     /// What was last read of each file, whether it loaded or not.
-    handled: BTreeMap<String, Stamp>,
+    handled: BTreeMap<String, Stamps>,
     is_readable: bool,
 }
 
 impl Watcher {
     /// Loads what is there. What is half copied at this moment cannot load and is read again when it changes.
     pub(in crate::plugin) fn begin(directory: &Path, registry: &Registry) -> io::Result<Self> {
-        let seen = look(directory)?;
+        let seen = look(directory, registry.has_signers())?;
         let mut watcher = Self { directory: directory.to_owned(), seen, handled: BTreeMap::new(), is_readable: true };
         watcher.look_again(registry);
         Ok(watcher)
@@ -75,7 +84,7 @@ impl Watcher {
 
     /// One look: loads what has come to rest, removes what has been gone for two looks.
     pub(in crate::plugin) fn look_again(&mut self, registry: &Registry) {
-        let found = match look(&self.directory) {
+        let found = match look(&self.directory, registry.has_signers()) {
             Ok(found) => found,
             Err(error) => return self.cannot_look(&error),
         };
@@ -88,29 +97,35 @@ impl Watcher {
             // What was refused for its name may have it now.
             self.handled.retain(|other, _| registry.is_active(other));
         }
-        let is_at_rest =
-            |file: &String, stamp: &Stamp| self.seen.get(file) == Some(stamp) && self.handled.get(file) != Some(stamp);
-        let mut at_rest: Vec<_> = found.iter().filter(|(file, stamp)| is_at_rest(file, stamp)).collect();
+        let is_at_rest = |file: &String, stamps: &Stamps| {
+            self.seen.get(file) == Some(stamps) && self.handled.get(file) != Some(stamps)
+        };
+        let mut at_rest: Vec<_> = found.iter().filter(|(file, stamps)| is_at_rest(file, stamps)).collect();
         // Of two files with one name the older wins.
-        at_rest.sort_by_key(|(_, stamp)| **stamp);
-        for (file, stamp) in at_rest {
-            self.load(registry, file, *stamp);
+        at_rest.sort_by_key(|(_, stamps)| **stamps);
+        for (file, stamps) in at_rest {
+            self.load(registry, file, *stamps);
         }
         self.seen = found;
     }
 
-    fn load(&mut self, registry: &Registry, file: &str, stamp: Stamp) {
+    fn load(&mut self, registry: &Registry, file: &str, stamps: Stamps) {
         let loaded = match registry.free_name(file).map_err(ReadError::Refused).and_then(|name| {
             let bytes_max = registry.loader().policy.of(&name).limits.file_bytes;
-            Ok((name, read(&self.directory, file, stamp, bytes_max)?))
+            Ok((name, read_both(&self.directory, file, stamps, bytes_max)?))
         }) {
-            Ok((name, bytes)) => registry.loader().load(&name, bytes.into(), Origin::File),
+            Ok((name, (bytes, signature))) => {
+                registry.loader().load(&name, bytes.into(), Origin::File { signature: signature.as_deref() })
+            }
             Err(ReadError::Changed) => return,
             Err(ReadError::Refused(reason)) => Err(reason),
         };
-        self.handled.insert(file.to_owned(), stamp);
+        self.handled.insert(file.to_owned(), stamps);
         match &loaded {
-            Ok(Active { name, component, .. }) => info!(plugin = %name, file, hash = component.hash, "plugin active"),
+            Ok(active) => {
+                let (plugin, hash, is_signed) = (&active.name, &active.component.hash, active.is_signed());
+                info!(%plugin, file, hash, is_signed, "plugin active");
+            }
             Err(error) => warn!(file, error, "cannot load a plugin"),
         }
         registry.put(file, loaded);
@@ -126,7 +141,8 @@ impl Watcher {
 }
 
 /// The `.wasm` entries of the directory; hidden ones are other programs' drafts.
-fn look(directory: &Path) -> io::Result<BTreeMap<String, Stamp>> {
+fn look(directory: &Path, has_signers: bool) -> io::Result<BTreeMap<String, Stamps>> {
+    let stamp = |file: &str| fs::metadata(directory.join(file)).ok().map(|metadata| Stamp::of(&metadata));
     let mut found = BTreeMap::new();
     for entry in fs::read_dir(directory)? {
         let Ok(file) = entry?.file_name().into_string() else { continue };
@@ -135,11 +151,16 @@ fn look(directory: &Path) -> io::Result<BTreeMap<String, Stamp>> {
             continue;
         }
         // What vanishes meanwhile, or leads nowhere, is not there.
-        if let Ok(metadata) = fs::metadata(directory.join(&file)) {
-            found.insert(file, Stamp::of(&metadata));
+        if let Some(component) = stamp(&file) {
+            let signature = if has_signers { stamp(&signature_of(&file)) } else { None };
+            found.insert(file, Stamps { component, signature });
         }
     }
     Ok(found)
+}
+
+fn signature_of(file: &str) -> String {
+    format!("{file}{SIGNATURE_SUFFIX}")
 }
 
 enum ReadError {
@@ -147,6 +168,29 @@ enum ReadError {
     Changed,
     /// It will not do, in words.
     Refused(String),
+}
+
+/// The bytes of a plugin's file and of its signature.
+fn read_both(
+    directory: &Path,
+    file: &str,
+    stamps: Stamps,
+    bytes_max: u64,
+) -> Result<(Vec<u8>, Option<Vec<u8>>), ReadError> {
+    let component = read(directory, file, stamps.component, bytes_max)?;
+    let Some(stamp) = stamps.signature else { return Ok((component, None)) };
+    if stamp.bytes > SIGNATURE_BYTES_MAX {
+        let kib = SIGNATURE_BYTES_MAX / 1024;
+        return Err(ReadError::Refused(format!(
+            "its signature ({SIGNATURE_SUFFIX}) is longer than {kib} KiB: it is none"
+        )));
+    }
+    let of_signature = |error| match error {
+        ReadError::Refused(reason) => ReadError::Refused(format!("its signature ({SIGNATURE_SUFFIX}): {reason}")),
+        changed => changed,
+    };
+    let signature = read(directory, &signature_of(file), stamp, SIGNATURE_BYTES_MAX).map_err(of_signature)?;
+    Ok((component, Some(signature)))
 }
 
 /// The file's bytes: opened once, a regular file within the directory, within the size, and the same before and after.

@@ -37,10 +37,19 @@ impl TimeBudget {
         self.cpu_max
     }
 
+    /// Time by the clock since the beginning.
+    pub(in crate::plugin) fn wall_used(&self) -> Duration {
+        self.begun.elapsed()
+    }
+
+    pub(in crate::plugin) fn wall_max(&self) -> Duration {
+        self.wall_max
+    }
+
     pub(in crate::plugin) fn check(&self) -> Result<(), OutOfTime> {
         if self.cpu_used() > self.cpu_max {
             Err(OutOfTime::Cpu(self.cpu_max))
-        } else if self.begun.elapsed() > self.wall_max {
+        } else if self.wall_used() > self.wall_max {
             Err(OutOfTime::Wall(self.wall_max))
         } else {
             Ok(())

@@ -48,14 +48,24 @@ pub struct Usage {
     pub cpu: Duration,
     /// CPU time that it may use.
     pub cpu_max: Duration,
+    /// Time by the clock.
+    pub wall: Duration,
+    /// Time by the clock that it may take.
+    pub wall_max: Duration,
     /// Linear memory at its largest, in bytes.
     pub memory_bytes: usize,
+    /// Elements of all tables.
+    pub table_elements: usize,
     /// Calls into the host.
     pub host_calls: u64,
     /// Bytes handed to the guest.
     pub bytes_out: u64,
     /// Bytes taken from the guest.
     pub bytes_in: u64,
+    /// Handles to runs at their most.
+    pub handles: usize,
+    /// Log lines, the ones that are not kept included.
+    pub log_lines: u64,
     /// The end of what it printed.
     pub output: String,
     /// What it logged.
@@ -252,10 +262,15 @@ impl<'a> Call<'a> {
         Usage {
             cpu: sandbox.time.cpu_used(),
             cpu_max: sandbox.time.cpu_max(),
+            wall: sandbox.time.wall_used(),
+            wall_max: sandbox.time.wall_max(),
             memory_bytes: sandbox.usage.memory_bytes,
+            table_elements: sandbox.usage.table_elements,
             host_calls: sandbox.usage.host_calls,
             bytes_out: sandbox.usage.bytes_out,
             bytes_in: sandbox.usage.bytes_in,
+            handles: sandbox.usage.handles_max,
+            log_lines: sandbox.usage.log_lines,
             output: sandbox.output.text(),
             log: Vec::new(),
         }

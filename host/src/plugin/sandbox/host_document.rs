@@ -158,6 +158,7 @@ impl document::HostRun for Sandbox {
     }
 
     fn drop(&mut self, _run: Run) -> Result<()> {
+        self.usage.take_handle();
         Ok(())
     }
 }
@@ -183,6 +184,9 @@ impl document::HostPayload for Sandbox {
     fn run(&mut self, _: Payload, index: u32) -> Result<Option<Run>> {
         self.usage.call()?;
         let key = self.document.run(index as usize).and_then(|key| u32::try_from(key.0).ok());
+        if key.is_some() {
+            self.usage.give_handle();
+        }
         Ok(key.map(Resource::new_own))
     }
 
