@@ -11,6 +11,7 @@ use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_mai
 use runhook::document::Document;
 use runhook::model::plugin::PluginUse;
 use runhook::plugin::{ChainOutcome, PluginPolicy, PluginRuntime, RuntimeSettings, Trial, WasmRuntime};
+use runhook_test_guests as guests;
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
@@ -125,9 +126,34 @@ fn instances(criterion: &mut Criterion) {
     group.finish();
 }
 
+/// A guest that reads three fields of each run: what one more run costs is the difference over 99.
+fn runs(criterion: &mut Criterion) {
+    let bytes = std::fs::read(guests::READS_THREE).expect("it is there").into();
+    let filter = Trial::load("reads_three.wasm", bytes, PluginPolicy::default(), None).expect("it loads");
+    let prepared = filter.prepare("{}");
+    assert_eq!(prepared.why_per_instance(), None);
+    let small = |number: usize| {
+        json!({"id": number.to_string(), "status": "success", "run_type": "chain", "total_tokens": number,
+            "inputs": {"question": "why?"}, "outputs": {"answer": "because"}})
+    };
+    let of_small = |runs: usize| json!({"runs": (0..runs).map(small).collect::<Vec<_>>()}).to_string().into();
+    let mut group = criterion.benchmark_group("three fields of each run");
+    group.measurement_time(Duration::from_secs(5));
+    for (name, bytes) in [
+        ("1 small run", of_small(1)),
+        ("100 small runs", of_small(RUNS)),
+        ("1 run of 10 KB", payload(1)),
+        ("100 runs of 10 KB", payload(RUNS)),
+    ] {
+        let document = Document::parse(bytes).expect("a payload");
+        group.bench_function(name, |bencher| bencher.iter(|| prepared.pass(document.clone()).expect("a payload")));
+    }
+    group.finish();
+}
+
 fn built_in(name: &str) -> Trial {
     Trial::built_in(&name.parse().expect("a name"), PluginPolicy::default()).expect("it is built in")
 }
 
-criterion_group!(benches, sandbox, instances);
+criterion_group!(benches, sandbox, instances, runs);
 criterion_main!(benches);

@@ -159,7 +159,8 @@ impl Fanout {
         Ok(new_id)
     }
 
-    /// Works until shutdown is requested, then finishes what is under way.
+    /// Works until shutdown is requested, then finishes what is under way within the grace period. The next start works
+    /// on what is left.
     pub async fn run(&self, mut hints: Hints, shutdown: Shutdown) {
         let clock = &self.0.parts.clock;
         self.sweep(&shutdown).await;
@@ -167,7 +168,7 @@ impl Fanout {
         let mut tick = clock.sleep_until(after(clock.now(), limits::TICK));
         while !shutdown.is_requested() {
             tokio::select! {
-                Some(at_hand) = hints.0.recv() => self.work_on(at_hand).await,
+                Some(at_hand) = hints.0.recv() => self.work_on(at_hand, &shutdown).await,
                 () = &mut tick => {
                     self.sweep(&shutdown).await;
                     tick = clock.sleep_until(after(clock.now(), limits::TICK));
@@ -175,8 +176,12 @@ impl Fanout {
                 () = shutdown.requested() => break,
             }
         }
-        // Holding every turn means that nothing is under way any more.
-        let _ = self.0.turns.acquire_many(limits::FANOUTS_MAX as u32).await;
+        let grace = clock.sleep_until(after(clock.now(), limits::SHUTDOWN_GRACE));
+        tokio::select! {
+            // Holding every turn means that nothing is under way any more.
+            _ = self.0.turns.acquire_many(limits::FANOUTS_MAX as u32) => {}
+            () = grace => warn!("stopping while plugins are at work; their payloads are fanned out after the next start"),
+        }
     }
 
     /// Finds in the store what was not hinted: after a start, after an overflow, after a fault. Goes on while it finds
@@ -203,7 +208,7 @@ impl Fanout {
                 Ok(Some(payload)) => {
                     let Some(at_hand) = self.0.take(payload) else { continue };
                     has_begun = true;
-                    self.work_on(at_hand).await;
+                    self.work_on(at_hand, shutdown).await;
                 }
                 Ok(None) => {}
                 Err(error) => error!(payload = %id, %error, "cannot read a payload; trying again"),
@@ -213,8 +218,13 @@ impl Fanout {
     }
 
     /// Waits for a turn, then works in a task of its own.
-    async fn work_on(&self, at_hand: AtHand) {
-        let Ok(turn) = self.0.turns.clone().acquire_owned().await else { return };
+    async fn work_on(&self, at_hand: AtHand, shutdown: &Shutdown) {
+        let turn = tokio::select! {
+            biased;
+            turn = self.0.turns.clone().acquire_owned() => turn,
+            () = shutdown.requested() => return,
+        };
+        let Ok(turn) = turn else { return };
         tokio::spawn(async move {
             let (stage, payload) = (&at_hand.stage, &at_hand.payload);
             if let Err(error) = stage.fan_out(payload).await {

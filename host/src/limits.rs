@@ -287,8 +287,8 @@ pub const PLUGIN_CACHE_KEPT: Duration = Duration::from_hours(40 * 24);
 /// Bytes of the plugin cache on disk; the entries that were not used for longest go.
 pub const PLUGIN_CACHE_BYTES_MAX: u64 = 2 * 1024 * 1024 * 1024;
 
-/// How long a stopping host waits for attempts in flight, as long as one can take; what is left is taken over by the next
-/// start.
+/// How long a stopping host waits for attempts in flight, as long as one can take, and for plugins at work; what is left
+/// is taken over by the next start.
 pub const SHUTDOWN_GRACE: Duration = ATTEMPT_DURATION_MAX;
 
 /// Longest error text that is kept of an attempt or a plugin, in bytes.

@@ -92,6 +92,10 @@ impl HostProcess {
         self.child.wait().expect("the process ends");
     }
 
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// SIGTERM, and the exit code.
     pub(crate) fn stop(&mut self) -> Option<i32> {
         let id = rustix::process::Pid::from_raw(self.child.id() as i32).expect("a process id is positive");

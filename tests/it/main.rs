@@ -4,11 +4,13 @@
 mod compat;
 mod datasets;
 mod delivery_docs;
+mod determinism;
 mod directory;
 mod dispatching;
 mod fanning_out;
 mod guests;
 mod host_process;
+mod hostile;
 mod idle_rules;
 mod isolation;
 mod kill;

@@ -1,4 +1,5 @@
-//! What the end-to-end tests speak in: receivers that do as scripted, and the delivery side of the engine around them.
+//! What the end-to-end tests speak in: receivers that do as scripted, the delivery side of the engine around them, and
+//! a runtime with plugins of the tests' own.
 
 pub(crate) mod children;
 pub(crate) mod engine;
@@ -6,6 +7,7 @@ pub(crate) mod faulty_store;
 pub(crate) mod guest_crate;
 pub(crate) mod payloads;
 pub(crate) mod peers;
+pub(crate) mod plugin_scene;
 pub(crate) mod receiver;
 mod recording;
 pub(crate) mod tls;

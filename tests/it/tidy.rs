@@ -11,6 +11,7 @@ struct Confined {
 
 const CONFINED: &[Confined] = &[
     Confined { pattern: "wasmtime", allowed: &["plugin"] },
+    Confined { pattern: "wasmparser", allowed: &["plugin"] },
     Confined { pattern: "reqwest::", allowed: &["outbound", "client.rs"] },
     Confined { pattern: "rusqlite::", allowed: &["store"] },
     Confined { pattern: "object_store::", allowed: &["blobs"] },

@@ -12,6 +12,7 @@ pub(super) mod host_output;
 pub(super) mod linked;
 pub(super) mod linker;
 pub(super) mod output_ring;
+pub(super) mod shape;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,6 +41,8 @@ pub(super) enum LimitHit {
     HostCalls(u64),
     #[error("it read more than {} MiB (limit `read_mib`)", .0 / 1024 / 1024)]
     BytesOut(u64),
+    #[error("it holds more than its {0} handles (limit `handles`)")]
+    Handles(usize),
     #[error("it asked for more than {0} random bytes at once")]
     Random(u64),
     #[error("it wrote more than {} MiB (limit `write_mib`)", .0 / 1024 / 1024)]

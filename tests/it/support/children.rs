@@ -24,9 +24,14 @@ impl Child {
         has_line(&self.about("status"), line)
     }
 
+    /// Whether its limits have this line.
+    pub(crate) fn has_limit(&self, line: &str) -> bool {
+        has_line(&self.about("limits"), line)
+    }
+
     /// Whether it can open no file.
     pub(crate) fn opens_nothing(&self) -> bool {
-        has_line(&self.about("limits"), "Max open files 0 0 files")
+        self.has_limit("Max open files 0 0 files")
     }
 
     /// What its open files are.

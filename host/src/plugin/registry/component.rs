@@ -34,7 +34,7 @@ pub(in crate::plugin) enum Refusal {
          or leave out what asks for it"
     )]
     WantsGrant { imports: String, grants: String },
-    #[error("it imports {0}, which this host does not know in that version or shape")]
+    #[error("it imports what this host does not know in that version or shape: {0}")]
     Unlinkable(String),
     #[error("it does not export `runhook:plugin/lifecycle`; use runhook-sdk (`runhook plugin new`)")]
     NoLifecycle,

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use wasmtime::component::{ComponentExportIndex, ComponentNamedList, Instance, Lift, Lower, Resource};
+use wasmtime::component::{
+    ComponentExportIndex, ComponentNamedList, Instance, Lift, Lower, Resource, ResourceTableError,
+};
 use wasmtime::{Store, Trap, UpdateDeadline};
 use wasmtime_wasi::I32Exit;
 
@@ -18,10 +20,11 @@ use crate::model::plugin::{PluginFailure, PluginFailureKind, PluginName};
 use crate::plugin::guest_log::LogLine;
 use crate::plugin::limits::PluginLimits;
 use crate::plugin::registry::component::Callable;
-use crate::plugin::sandbox::Sandbox;
 use crate::plugin::sandbox::bindings::{BodyHandle, PayloadHandle, RunHandle};
 use crate::plugin::sandbox::linked::{Links, Stop};
 use crate::plugin::sandbox::output_ring::printable;
+use crate::plugin::sandbox::shape::shapes;
+use crate::plugin::sandbox::{LimitHit, Sandbox};
 
 /// What a plugin made of a payload.
 pub(in crate::plugin) enum Made {
@@ -117,12 +120,16 @@ pub(in crate::plugin) fn configured(
     }
 }
 
-/// Asks a plugin what it says of itself: JSON.
+/// Asks a plugin what it says of itself, JSON, and looks whether its exports have the contract's shape.
 pub(in crate::plugin) fn describe(plugin: Called<'_>, limits: &PluginLimits) -> Result<String, PluginFailure> {
     let mut call = Call::bare(plugin, limits);
     let described = call.start().and_then(|instance| {
         call.export = "describe";
         let (json,) = call.invoke::<(), (String,)>(&instance, &plugin.component.exports.describe, ())?;
+        for (export, has_shape) in shapes(&mut call.store, &instance, &plugin.component.exports) {
+            call.export = export;
+            has_shape?;
+        }
         Ok(json)
     });
     described.map_err(|trouble| call.failure(trouble))
@@ -298,6 +305,9 @@ impl<'a> Call<'a> {
         if let Some(hit) = &sandbox.usage.hit {
             return (PluginFailureKind::Limit, hit.to_string());
         }
+        if is_out_of_handles(error) {
+            return (PluginFailureKind::Limit, LimitHit::Handles(sandbox.usage.limits.handles).to_string());
+        }
         if let Some(out_of_time) = sandbox.out_of_time {
             return (PluginFailureKind::Deadline, out_of_time.to_string());
         }
@@ -314,6 +324,12 @@ impl<'a> Call<'a> {
         };
         (PluginFailureKind::Trap, message)
     }
+}
+
+/// The engine counts what it hands out, and WASI's table its streams; the engine has words for it alone.
+fn is_out_of_handles(error: &wasmtime::Error) -> bool {
+    matches!(error.downcast_ref(), Some(ResourceTableError::Full))
+        || error.root_cause().to_string().ends_with("store handle limit exceeded")
 }
 
 /// `panicked at src/lib.rs:5:9: the message`, from what Rust's panic handler writes to standard error.

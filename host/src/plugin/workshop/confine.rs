@@ -33,7 +33,7 @@ mod linux {
     use std::fs;
 
     use landlock::{ABI, Access, AccessFs, AccessNet, Ruleset, RulesetAttr, RulesetError, Scope};
-    use rustix::process::{Resource, Rlimit, Signal, set_parent_process_death_signal, setrlimit};
+    use rustix::process::{Resource, Rlimit, Signal, getrlimit, set_parent_process_death_signal, setrlimit};
     use rustix::thread::set_no_new_privs;
     use seccompiler::{
         BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
@@ -63,9 +63,10 @@ mod linux {
         let refused = |what: &'static str| move |error: rustix::io::Errno| format!("{what}: {error}");
         set_no_new_privs(true).map_err(refused("cannot give up privileges"))?;
         give_up_files_and_network().map_err(|error| format!("cannot give up files and network: {error}"))?;
-        let is_forever = |resource: &Resource| purpose == Use::Server && *resource == Resource::Cpu;
-        for (resource, bound) in LIMITS.into_iter().filter(|(resource, _)| !is_forever(resource)) {
-            let limit = Rlimit { current: Some(bound), maximum: Some(bound) };
+        let is_forever = |resource: Resource| purpose == Use::Server && resource == Resource::Cpu;
+        for (resource, bound, bound_max) in LIMITS.into_iter().filter(|(resource, ..)| !is_forever(*resource)) {
+            let found = getrlimit(resource);
+            let limit = Rlimit { current: tighter(found.current, bound), maximum: tighter(found.maximum, bound_max) };
             setrlimit(resource, limit).map_err(refused("cannot limit itself"))?;
         }
         let program = filter(purpose).map_err(|error| format!("has no filter of system calls: {error}"))?;
@@ -82,14 +83,22 @@ mod linux {
         nothing_allowed.create()?.restrict_self().map(drop)
     }
 
+    /// What it may use, and what it could raise that to. At the first of CPU time comes a signal that tells what it was,
+    /// at the second one that does not.
+    ///
     /// Address space has no limit: wasmtime reserves it generously and uses little.
-    const LIMITS: [(Resource, u64); 5] = [
-        (Resource::Cpu, PLUGIN_CHILD_CPU_SECONDS_MAX),
-        (Resource::Data, PLUGIN_CHILD_DATA_BYTES_MAX),
-        (Resource::Nofile, 0),
-        (Resource::Core, 0),
-        (Resource::Fsize, 0),
+    const LIMITS: [(Resource, u64, u64); 5] = [
+        (Resource::Cpu, PLUGIN_CHILD_CPU_SECONDS_MAX, PLUGIN_CHILD_CPU_SECONDS_MAX + 1),
+        (Resource::Data, PLUGIN_CHILD_DATA_BYTES_MAX, PLUGIN_CHILD_DATA_BYTES_MAX),
+        (Resource::Nofile, 0, 0),
+        (Resource::Core, 0, 0),
+        (Resource::Fsize, 0, 0),
     ];
+
+    /// A limit that the host was started under stays where it is the tighter one: it could not be raised anyway.
+    fn tighter(found: Option<u64>, bound: u64) -> Option<u64> {
+        Some(found.map_or(bound, |found| found.min(bound)))
+    }
 
     /// The host opens its files so that no child gets them; what the host itself was started with may come through.
     fn close_inherited() -> std::io::Result<()> {
