@@ -8,6 +8,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use runhook::clock::ManualClock;
+use runhook::limits::QUARANTINE_WINDOW;
+use runhook::model::Timestamp;
 use runhook::model::plugin::PluginUse;
 use runhook::plugin::{ChainOutcome, PluginLimits, PluginPolicy, PluginRuntime, RuntimeSettings, WasmRuntime};
 use runhook_test_guests as guests;
@@ -43,6 +46,8 @@ async fn main() {
 
 struct Scene {
     runtime: WasmRuntime,
+    /// Moved on after each failure, or quarantine would answer.
+    clock: ManualClock,
     filter: [PluginUse; 1],
     endless: [PluginUse; 1],
     payload: Bytes,
@@ -53,16 +58,18 @@ impl Scene {
     fn new() -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         fs::copy(guests::ENDLESS_LOOP, directory.path().join("endless.wasm")).expect("a copy");
+        let clock = ManualClock::at(Timestamp::UNIX_EPOCH);
         let settings = RuntimeSettings {
             directory: Some(directory.path().to_owned()),
             policy: PluginPolicy::with_limits(PluginLimits { cpu_base: CPU, ..PluginLimits::default() }),
+            clock: Arc::new(clock.clone()),
             ..RuntimeSettings::default()
         };
         let runtime = WasmRuntime::start(settings).expect("a runtime");
         let used = |name: &str| [serde_json::from_value(json!({ "name": name })).expect("a plugin")];
         let runs = json!([{"id": "1", "status": "error", "inputs": {"question": "why?"}}]);
         let payload = json!({"rule_id": "r", "runs": runs}).to_string().into();
-        Self { runtime, filter: used("errors-only"), endless: used("endless"), payload, _directory: directory }
+        Self { runtime, clock, filter: used("errors-only"), endless: used("endless"), payload, _directory: directory }
     }
 
     async fn call(&self, chain: &[PluginUse]) -> Duration {
@@ -71,6 +78,9 @@ impl Scene {
         let took = begun.elapsed();
         let is_kept = matches!(outcome, ChainOutcome::Send(_));
         assert_eq!(is_kept, chain[0] == self.filter[0], "{outcome:?}");
+        if !is_kept {
+            self.clock.advance(QUARANTINE_WINDOW);
+        }
         took
     }
 

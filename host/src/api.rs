@@ -103,6 +103,7 @@ fn router(api: Api) -> Router {
         .route("/api/v1/deliveries/{id}/replay", post(deliveries::replay))
         .route("/api/v1/ledger", get(deliveries::ledger))
         .route("/api/v1/plugins", get(plugins::list))
+        .route("/api/v1/plugins/{name}/failures", get(plugins::failures))
         .route("/api/v2/runs/query", post(runs::query_v2))
         .route("/api/v2/runs/{id}", get(runs::read_v2))
         .route("/v1/platform/datasets/{id}/examples", post(examples::upload).patch(examples::upload_changes))

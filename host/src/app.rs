@@ -17,15 +17,16 @@ use crate::blobs::{BlobSettings, Blobs, LocalSettings, SigningKey};
 use crate::clock::{Clock, SystemClock};
 use crate::config::ServeConfig;
 use crate::dispatch::Dispatch;
-use crate::fanout::{self, Fanout};
+use crate::fanout::{self, Fanout, Replay, ReplayError};
 use crate::intake::Intake;
 use crate::matching::{self, Matching, Pace};
 use crate::model::ids::HostId;
 use crate::model::secret::Secret;
 use crate::offload::Offload;
 use crate::outbound::{AddressPolicy, HttpSender};
-use crate::plugin::{CacheSettings, PluginRuntime, RuntimeSettings, WasmRuntime};
+use crate::plugin::{CacheSettings, InUse, PluginRuntime, RuntimeSettings, WasmRuntime};
 use crate::reading::Reading;
+use crate::release::{self, Release, ReleaseHeld, Released};
 use crate::retention::Retention;
 use crate::rulebook::RuleBook;
 use crate::secrets::Keyring;
@@ -79,7 +80,9 @@ impl Host {
             info!(deliveries = taken_over, "taking over attempts that nobody saw the end of");
         }
         let rulebook = Arc::new(RuleBook::load(store.clone(), clock.clone()).await?);
-        let settings = RuntimeSettings { cache: Some(cache), ..config.plugins };
+        let policy = config.plugins.policy.clone();
+        let (cache, in_use) = (Some(cache), in_use(&rulebook));
+        let settings = RuntimeSettings { cache, in_use, clock: clock.clone(), ..config.plugins };
         let runtime = tokio::task::spawn_blocking(|| WasmRuntime::start(settings)).await?;
         let plugins: Arc<dyn PluginRuntime> = Arc::new(runtime?);
         let sender = Arc::new(HttpSender::new(AddressPolicy::allowing(config.allow_cidr))?);
@@ -115,6 +118,16 @@ impl Host {
             workspace,
             public_url: public_url.clone(),
             pace: Pace::default(),
+        });
+        let release = policy.releases_any().then(|| {
+            ReleaseHeld::new(release::Parts {
+                store: store.clone(),
+                rulebook: rulebook.clone(),
+                plugins: plugins.clone(),
+                release: release_by(fanout.clone()),
+                is_asked_for: Arc::new(move |plugin| policy.releases_held(plugin)),
+                clock: clock.clone(),
+            })
         });
         let retention = Retention::new(store.clone(), blobs.clone(), clock.clone(), config.periods);
         let offload = config.offload_after.map(|age| Offload::new(store.clone(), blobs.clone(), clock.clone(), age));
@@ -161,6 +174,10 @@ impl Host {
                 }),
             ],
         };
+        if let Some(release) = release {
+            let no_more_in = no_more_in.clone();
+            inflow.tasks.push(tokio::spawn(async move { release.run(no_more_in).await }));
+        }
         if let Some(offload) = offload {
             inflow.tasks.push(tokio::spawn(async move { offload.run(no_more_in).await }));
         }
@@ -183,6 +200,32 @@ impl Host {
         self.inflow.stop().await?;
         self.outflow.stop().await
     }
+}
+
+/// The configurations that the rules use a plugin with, as they are whenever that is asked. The runtime may outlive the
+/// host for a moment, and must not keep the store open.
+fn in_use(rulebook: &Arc<RuleBook>) -> InUse {
+    let rulebook = Arc::downgrade(rulebook);
+    Arc::new(move |name| {
+        let Some(rules) = rulebook.upgrade().map(|rulebook| rulebook.snapshot()) else { return Vec::new() };
+        let webhooks = rules.rules().iter().flat_map(|rule| &rule.webhooks);
+        let uses = webhooks.flat_map(|webhook| &webhook.plugins).filter(|plugin| plugin.name == *name);
+        uses.map(|plugin| plugin.config.clone()).collect()
+    })
+}
+
+/// What the release stage asks of fan-out.
+fn release_by(fanout: Fanout) -> Release {
+    Arc::new(move |id| {
+        let fanout = fanout.clone();
+        Box::pin(async move {
+            match fanout.replay(id, Replay::OutOfQuarantine).await {
+                Ok(Some(_)) | Err(ReplayError::NotFound(_) | ReplayError::NotHeld(_)) => Released::Gone,
+                Ok(None) => Released::Waits,
+                Err(error) => Released::Failed(error.to_string()),
+            }
+        })
+    })
 }
 
 /// What links begin with: as configured, else where the host listens.

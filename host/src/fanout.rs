@@ -5,6 +5,7 @@
 //! repeated. The only place that knows the order of the stages. Knows nothing of HTTP.
 
 mod linked;
+mod replay;
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -23,7 +24,7 @@ use crate::document::Document;
 use crate::fanout::linked::{Linked, Sources};
 use crate::limits;
 use crate::links;
-use crate::model::delivery::{Claim, Fate, NewDelivery, State};
+use crate::model::delivery::{Claim, Fate, NewDelivery};
 use crate::model::ids::{DeliveryId, HostId, PayloadId, RuleId};
 use crate::model::payload::{Body, PendingPayload};
 use crate::model::rule::{Rule, Webhook};
@@ -33,6 +34,8 @@ use crate::rulebook::RuleBook;
 use crate::sampling;
 use crate::shutdown::Shutdown;
 use crate::store::{ClaimNow, Store, StoreError};
+
+pub use replay::{Replay, ReplayError, Replayed};
 
 /// Why a delivery is held whose chain was run as often as it may be; no chain comes to that but by a fault of ours.
 const NEVER_ENOUGH: &str = "the chain asked more than twice per plugin for fields of runs that lie elsewhere";
@@ -55,26 +58,6 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
     /// Who claims.
     pub owner: HostId,
-}
-
-/// Why a delivery cannot be replayed.
-#[derive(Debug, thiserror::Error)]
-pub enum ReplayError {
-    /// There is no such delivery.
-    #[error("there is no delivery {0}")]
-    NotFound(DeliveryId),
-    /// It is still to be sent.
-    #[error("delivery {0} is still pending; only one that has ended or is held can be replayed")]
-    StillPending(DeliveryId),
-    /// Its webhook is no longer part of a rule.
-    #[error("the webhook of delivery {0} is no longer part of its rule; put it back to replay")]
-    WebhookGone(DeliveryId),
-    /// The object store cannot sign new links.
-    #[error("the links of its payload cannot be made anew: {0}")]
-    Links(#[from] BlobError),
-    /// The store's fault.
-    #[error(transparent)]
-    Store(#[from] StoreError),
 }
 
 /// The handle of the fan-out stage; cheap to clone.
@@ -133,30 +116,6 @@ impl Fanout {
             // What is refused is let go of.
             let _ = self.0.hints.try_send(at_hand);
         }
-    }
-
-    /// Makes a new delivery from an old one: its payload passes the webhook's chain again, as the rule is now, and with
-    /// new links where the links are ours.
-    ///
-    /// # Errors
-    /// See [`ReplayError`].
-    pub async fn replay(&self, id: DeliveryId) -> Result<DeliveryId, ReplayError> {
-        let parts = &self.0.parts;
-        let source = parts.store.replay_source(id).await?.ok_or(ReplayError::NotFound(id))?;
-        if source.delivery.state == State::Pending {
-            return Err(ReplayError::StillPending(id));
-        }
-        let snapshot = parts.rulebook.snapshot();
-        let endpoint = source.delivery.endpoint;
-        let found = snapshot.rule(endpoint.rule).and_then(|rule| Some((rule, rule.webhook(&endpoint.webhook)?)));
-        let (rule, webhook) = found.ok_or(ReplayError::WebhookGone(id))?;
-        let document = self.0.relinked(&source.payload).await?;
-        let drawn = draw(rule, &document).await;
-        let linked = self.0.linked(&source.payload);
-        let delivery = self.0.delivery(&linked, rule, webhook, &drawn, Some(id)).await;
-        let new_id = delivery.id;
-        self.0.commit(&source.payload, vec![delivery]).await?;
-        Ok(new_id)
     }
 
     /// Works until shutdown is requested, then finishes what is under way within the grace period. The next start works
@@ -271,7 +230,7 @@ impl Stage {
     /// What its chains may come to read elsewhere.
     fn linked(&self, payload: &PendingPayload) -> Linked<'_> {
         let Parts { blobs, fetch, .. } = &self.parts;
-        Linked::of(payload.is_built, Sources { blobs, fetch: &**fetch, turns: &self.fetching })
+        Linked::of(payload.id, payload.is_built, Sources { blobs, fetch: &**fetch, turns: &self.fetching })
     }
 
     /// The payload's document with links that are good from now on, where they are ours.
@@ -299,7 +258,7 @@ impl Stage {
         let document = match drawn {
             Drawn::Runs(document) => document.clone(),
             Drawn::Nothing => return Fate::Filtered,
-            Drawn::Held(cause) => return Fate::Held(cause.clone()),
+            Drawn::Held(cause) => return Fate::Held(cause.clone().into()),
         };
         if webhook.plugins.is_empty() {
             return Fate::Send(Body::json(document));
@@ -307,9 +266,9 @@ impl Stage {
         match linked.run(&*self.parts.plugins, &webhook.plugins, document).await {
             ChainOutcome::Send(body) => Fate::Send(body),
             ChainOutcome::Filtered => Fate::Filtered,
-            ChainOutcome::Held(failure) => Fate::Held(failure.to_string()),
-            ChainOutcome::Dropped(failure) => Fate::Dropped(failure.to_string()),
-            ChainOutcome::Needs(_) => Fate::Held(NEVER_ENOUGH.to_owned()),
+            ChainOutcome::Held(failure) => Fate::Held(failure.into()),
+            ChainOutcome::Dropped(failure) => Fate::Dropped(failure.into()),
+            ChainOutcome::Needs(_) => Fate::Held(NEVER_ENOUGH.to_owned().into()),
         }
     }
 

@@ -35,6 +35,7 @@ pub mod sampling;
 pub mod dispatch;
 pub mod offload;
 pub mod outbound;
+pub mod release;
 pub mod retention;
 
 pub mod blobs;

@@ -293,3 +293,42 @@ pub const SHUTDOWN_GRACE: Duration = ATTEMPT_DURATION_MAX;
 
 /// Longest error text that is kept of an attempt or a plugin, in bytes.
 pub const ERROR_TEXT_BYTES_MAX: usize = 2048;
+
+/// Failures of a plugin that are remembered: what an author looks through, some KiB each.
+pub const PLUGIN_FAILURES_KEPT: usize = 20;
+
+/// Bytes of what a plugin printed that are remembered with a failure: a panic's message and what stands before it.
+pub const PLUGIN_FAILURE_OUTPUT_BYTES_MAX: usize = 2 * 1024;
+
+/// Plugins whose failures are remembered, those that rules name and that are not there included.
+pub const FAILING_PLUGINS_MAX: usize = 256;
+
+/// Frames that are shown of a trap, the innermost: an author looks at the first few.
+pub const PLUGIN_FRAMES_MAX: usize = 16;
+
+/// Faults of a plugin with one configuration, within the window, that put it into quarantine.
+pub const QUARANTINE_FAULTS: usize = 5;
+
+/// See [`QUARANTINE_FAULTS`]: what fails less often costs less than an outage of the plugin would.
+pub const QUARANTINE_WINDOW: Duration = Duration::from_secs(60);
+
+/// How long a quarantine lasts until its first probe: what passes by itself passes soon.
+pub const QUARANTINE_PAUSE_MIN: Duration = Duration::from_secs(1);
+
+/// The longest time between two probes of a quarantine, each twice the one before.
+pub const QUARANTINE_PAUSE_MAX: Duration = Duration::from_secs(300);
+
+/// Plugins with a configuration whose faults are counted; beyond it, the one that failed least recently starts anew.
+pub const AILING_PLUGINS_MAX: usize = 1000;
+
+/// How often quarantines are looked at whose held deliveries go on by themselves.
+pub const RELEASE_TICK: Duration = Duration::from_secs(1);
+
+/// How often the store is asked for such deliveries while no plugin is in quarantine: what one look may have missed.
+pub const RELEASE_LOOK: Duration = Duration::from_mins(1);
+
+/// Held deliveries that go on at once: new payloads need the guests' threads too.
+pub const RELEASES_AT_ONCE: usize = 4;
+
+/// Configurations that a new file is tried with before it becomes active: more than a host uses a plugin with.
+pub const TRIED_CONFIGURATIONS_MAX: usize = 32;

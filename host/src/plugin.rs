@@ -6,6 +6,7 @@
 mod chain;
 mod guest_log;
 mod guests;
+mod health;
 mod limits;
 mod policy;
 mod pool;
@@ -26,14 +27,17 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::document::FieldLink;
+use crate::model::ids::PayloadId;
 use crate::model::payload::Body;
-use crate::model::plugin::{PluginFailure, PluginUse, Stages};
+use crate::model::plugin::{PluginFailure, PluginName, PluginUse, Stages};
 pub use guest_log::LogLine;
+pub use health::failures::{FailureCount, FailureRecord};
+pub use health::{QuarantineInfo, Readiness};
 pub use limits::{LimitName, PluginLimits};
 pub use policy::{Grant, Grants, Isolation, PluginPolicy, PolicyError, Terms};
 pub use registry::loader::WorkDone;
 pub use registry::signature::{KeyId, PublicKey, PublicKeyError, SignatureError, Signed, Signers};
-pub use runtime::{RuntimeSettings, WasmRuntime};
+pub use runtime::{InUse, RuntimeSettings, WasmRuntime};
 pub use sandbox::call::Usage;
 pub use sandbox::linked::Fetched;
 pub use snapshots::cache::CacheSettings;
@@ -81,8 +85,17 @@ pub struct PluginInfo {
     /// Id of the key that its file is signed with, as minisign shows it; none where nobody known has signed it.
     #[serde(default)]
     pub signed_by: Option<String>,
+    /// How often it has failed since the host started.
+    #[serde(default)]
+    pub failures: FailureCount,
+    /// With which configurations it is not run for now.
+    #[serde(default)]
+    pub quarantines: Vec<QuarantineInfo>,
     /// Why the newest file is not active; what was active before stays.
     pub error: Option<String>,
+    /// What it failed on before it became active, which did not keep it from that.
+    #[serde(default)]
+    pub warning: Option<String>,
 }
 
 /// Runs chains in the sandbox.
@@ -92,11 +105,20 @@ pub trait PluginRuntime: Send + Sync {
     /// trouble is data.
     ///
     /// Fields of runs that lie elsewhere are taken from `fetched`; see [`ChainOutcome::Needs`].
-    async fn run_with(&self, chain: &[PluginUse], document: Bytes, fetched: Arc<Fetched>) -> ChainOutcome;
+    ///
+    /// A plugin that has failed too often is in quarantine, and its `on_error` applies without a call. `payload` is
+    /// remembered where a plugin fails.
+    async fn run_with(
+        &self,
+        chain: &[PluginUse],
+        payload: PayloadId,
+        document: Bytes,
+        fetched: Arc<Fetched>,
+    ) -> ChainOutcome;
 
-    /// The same with nothing fetched.
+    /// The same for a payload that nobody knows, with nothing fetched.
     async fn run(&self, chain: &[PluginUse], document: Bytes) -> ChainOutcome {
-        self.run_with(chain, document, Arc::default()).await
+        self.run_with(chain, PayloadId::generate(), document, Arc::default()).await
     }
 
     /// Whether the plugin takes this configuration. Payloads start from what is prepared here. Answers what the plugin is
@@ -108,4 +130,13 @@ pub trait PluginRuntime: Send + Sync {
 
     /// Every plugin, by name.
     fn plugins(&self) -> Vec<PluginInfo>;
+
+    /// The last failures of a plugin, the newest first; nothing where none of that name has failed.
+    fn failures(&self, plugin: &PluginName) -> Vec<FailureRecord>;
+
+    /// Whether a payload would meet the plugin with this configuration now.
+    fn readiness(&self, plugin: &PluginUse) -> Readiness;
+
+    /// Whether any plugin is in quarantine.
+    fn has_quarantines(&self) -> bool;
 }

@@ -11,6 +11,7 @@
 mod conformance;
 pub mod datasets;
 pub mod offload;
+pub mod release;
 pub mod retention;
 pub mod runs;
 pub mod sqlite;
@@ -25,9 +26,11 @@ use crate::model::attempt::Attempt;
 use crate::model::delivery::{Claim, Delivery, DeliveryRecord, NewDelivery, Next, State};
 use crate::model::ids::{DeliveryId, EndpointId, HostId, PayloadId, RuleId};
 use crate::model::payload::PendingPayload;
+use crate::model::plugin::PluginName;
 use crate::model::rule::Rule;
 use crate::store::datasets::DatasetStore;
 use crate::store::offload::OffloadStore;
+use crate::store::release::ReleaseStore;
 use crate::store::retention::RetentionStore;
 use crate::store::runs::RunStore;
 
@@ -138,6 +141,8 @@ pub struct DeliveryQuery {
     pub rule: Option<RuleId>,
     /// Only of this payload.
     pub payload: Option<PayloadId>,
+    /// Only those that this plugin failed on.
+    pub plugin: Option<PluginName>,
     /// Only older than this one (the last of the page before).
     pub before: Option<DeliveryId>,
     /// At most so many.
@@ -155,7 +160,7 @@ pub struct ReplaySource {
 
 /// What is durable. See the module's text for the rules that every method keeps.
 #[async_trait]
-pub trait Store: DatasetStore + OffloadStore + RetentionStore + RunStore {
+pub trait Store: DatasetStore + OffloadStore + ReleaseStore + RetentionStore + RunStore {
     /// Inserts, replaces and removes rules. Pending and held deliveries of webhooks that are no longer there become
     /// `cancelled` in the same transaction; `now` is written as the time of it.
     async fn change_rules(&self, changes: RuleChanges, now: Timestamp) -> Result<Cancelled>;

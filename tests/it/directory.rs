@@ -22,9 +22,17 @@ struct Scene {
 
 impl Scene {
     async fn set() -> Self {
+        Self::set_with(&[]).await
+    }
+
+    /// With these guests in the directory when the host starts.
+    async fn set_with(guests: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let plugins = folder.path().join("plugins");
         fs::create_dir(&plugins).unwrap();
+        for guest in guests {
+            fs::copy(guest, plugins.join(Path::new(guest).file_name().unwrap())).unwrap();
+        }
         let receiver = recording_receiver(Arrivals::default()).await;
         let mut settings = HostSettings::on(&folder.path().join("data"));
         settings.plugins = Some(plugins.clone());
@@ -147,10 +155,9 @@ const HOSTILE: &[Hostile] = &[
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hostile_guest_holds_its_payload_with_the_cause_and_the_host_serves_on() {
-    let scene = Scene::set().await;
+    let scene = Scene::set_with(&HOSTILE.iter().map(|hostile| hostile.guest).collect::<Vec<_>>()).await;
     for hostile in HOSTILE {
         let name = Path::new(hostile.guest).file_stem().unwrap().to_string_lossy().replace('_', "-");
-        scene.install(hostile.guest, &name);
         scene.until_plugin(&name, |plugin| plugin["hash"].is_string()).await;
         scene.host.apply(&scene.rule(&format!(r#"[{{ name = "{name}" }}]"#)));
         let begun = Instant::now();

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use runhook::limits::GUEST_PROCESSES_MAX;
+use runhook::model::ids::PayloadId;
 use runhook::model::plugin::{PluginFailureKind, PluginUse};
 use runhook::plugin::{
     ChainOutcome, Fetched, Isolation, PluginLimits, PluginPolicy, PluginRuntime, RuntimeSettings, Terms, WasmRuntime,
@@ -122,7 +123,8 @@ async fn a_field_that_lies_elsewhere_is_asked_for_and_read_in_both() {
         for (value, is_read) in [(Ok("{\"q\":1}".into()), true), (Err("it is gone".to_owned()), false)] {
             let mut fetched = Fetched::default();
             fetched.insert("https://a/1".to_owned(), value);
-            let outcome = scene.runtime.run_with(&chain, Bytes::from_static(PAYLOAD), Arc::new(fetched)).await;
+            let payload = Bytes::from_static(PAYLOAD);
+            let outcome = scene.runtime.run_with(&chain, PayloadId::generate(), payload, Arc::new(fetched)).await;
             if is_read {
                 let sent = json_of(outcome);
                 assert_eq!((&sent["runs"][1]["is_read"], &sent["runs"][1]["name"]), (&json!(true), &json!("n")));

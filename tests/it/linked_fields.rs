@@ -9,7 +9,7 @@ use runhook::blobs::{BlobField, BlobKey, BlobOrigin, Blobs};
 use runhook::clock::{Clock, ManualClock};
 use runhook::dispatch::Dispatch;
 use runhook::document::linked_value;
-use runhook::fanout::{self, Fanout};
+use runhook::fanout::{self, Fanout, Replay};
 use runhook::layers;
 use runhook::matching::{self, Matching, Pace};
 use runhook::model::delivery::{Delivery, State};
@@ -332,7 +332,7 @@ async fn a_replay_carries_links_that_are_good_from_then_on() {
     let first: DeliveryId = scene.delivered(payload.clone()).await[0].id;
     assert_eq!(scene.receiver.received()[0].body, payload.document, "the first has them as they were built");
     scene.clock.advance(DAY * 3 / 2);
-    scene.fanout.replay(first).await.unwrap();
+    scene.fanout.replay(first, Replay::Any).await.unwrap().unwrap();
     scene.settled(id, 2).await;
     scene.clock.advance(DAY * 3 / 2);
     let bodies = scene.bodies();
@@ -361,7 +361,7 @@ async fn a_replay_leaves_a_relayed_payload_as_it_came() {
     let payload = scene.relay(&linking("https://elsewhere.example/x", ours.as_str())).await;
     let (id, document) = (payload.id, payload.document.clone());
     let first = scene.delivered(payload).await[0].id;
-    scene.fanout.replay(first).await.unwrap();
+    scene.fanout.replay(first, Replay::Any).await.unwrap().unwrap();
     scene.settled(id, 2).await;
     assert!(scene.receiver.received().iter().all(|request| request.body == document));
 }
@@ -380,7 +380,7 @@ async fn run_with(chain: &Value, fetched: &[(&str, Result<&'static str, &str>)])
         all.insert((*url).to_owned(), value.map_err(str::to_owned));
     }
     let runtime = WasmRuntime::start(RuntimeSettings::default()).unwrap();
-    (document.clone(), runtime.run_with(&plugins(chain), document, Arc::new(all)).await)
+    (document.clone(), runtime.run_with(&plugins(chain), PayloadId::generate(), document, Arc::new(all)).await)
 }
 
 fn needed(outcome: ChainOutcome) -> Vec<String> {

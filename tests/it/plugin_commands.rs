@@ -52,6 +52,49 @@ fn every_kind_of_new_plugin_builds_as_a_component_and_passes_its_own_test() {
     }
 }
 
+/// Looks up what is not there, two calls deep. Of what the compiler inlines, debug info has the name without the crate's.
+const TRAPS: &str = r#"
+use runhook_sdk::prelude::*;
+
+#[transform]
+fn apply(payload: &Payload) {
+    for run in payload.runs() {
+        let price = price(&run.name());
+        run.set("/price", price).ok();
+    }
+}
+
+fn price(name: &str) -> usize {
+    [1, 2, 3][place(name)]
+}
+
+#[inline(never)]
+fn place(name: &str) -> usize {
+    name.parse::<usize>().unwrap()
+}
+"#;
+
+#[test]
+fn a_new_plugins_trap_is_shown_with_its_functions_files_and_lines() {
+    let scene = Scene::set();
+    let (is_ok, text) = run(&["plugin", "new", "prices", "--kind", "transform", "--directory", &scene.path("")]);
+    assert!(is_ok, "{text}");
+    std::fs::write(scene.path("prices/src/lib.rs"), TRAPS.trim_start()).unwrap();
+    let component = guest_crate::build(&scene.folder.path().join("prices"));
+    let (is_ok, text) = run(&["plugin", "test", component.to_str().unwrap(), "--payload", &scene.path("payload.json")]);
+    println!("{text}");
+    assert!(!is_ok && text.contains("FAILED in `apply`: panicked at src/lib.rs:17:27: "), "{text}");
+    let frames: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("  in ")).collect();
+    let expected = [("prices::place", 17), ("price", 12), ("apply", 6)];
+    assert_eq!(frames.len(), expected.len(), "{text}");
+    for (frame, (function, line)) in frames.iter().zip(expected) {
+        assert!(
+            frame.starts_with(&format!("{function} at ")) && frame.ends_with(&format!("src/lib.rs:{line}")),
+            "{text}"
+        );
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_tutorials_plugin_takes_effect_on_a_running_host() {
     let scene = Scene::set();
@@ -121,6 +164,7 @@ fn a_plugin_test_fails_as_its_plugin_does() {
     std::fs::write(scene.path("payload.json"), linked).unwrap();
     let (is_ok, text) = test(runhook_test_guests::READS_INPUTS, &[]);
     assert!(!is_ok && text.contains("the inputs of the run 1 lie elsewhere; the host would fetch them"), "{text}");
+    assert!(!text.contains("\n  in "), "where the host ends a call, no place is looked for: {text}");
     let no_payload = scene.path("payload.json");
     std::fs::write(&no_payload, "{\"runs\":\n 7}").unwrap();
     let (is_ok, text) = test(runhook_test_guests::RENAMES, &[]);

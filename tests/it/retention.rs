@@ -141,7 +141,7 @@ fn send(bytes: Bytes) -> Fate {
 }
 
 fn held(_: Bytes) -> Fate {
-    Fate::Held("a plugin failed".to_owned())
+    Fate::Held("a plugin failed".to_owned().into())
 }
 
 fn filtered(_: Bytes) -> Fate {

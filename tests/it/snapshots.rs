@@ -60,6 +60,7 @@ impl Scene {
             program: Some(self.program.clone()),
             cache: Some(CacheSettings { folder: self.cache(), key: Zeroizing::new([key; 32]) }),
             policy: self.policy.clone(),
+            ..RuntimeSettings::default()
         };
         WasmRuntime::start(settings).unwrap()
     }

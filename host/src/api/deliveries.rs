@@ -11,10 +11,11 @@ use serde_json::{Map, Value, json};
 
 use crate::api::answer::ApiError;
 use crate::api::{Api, Doors};
-use crate::fanout::ReplayError;
+use crate::fanout::{Replay, ReplayError, Replayed};
 use crate::limits;
 use crate::model::delivery::{Delivery, State as DeliveryState};
 use crate::model::ids::{DeliveryId, EndpointId};
+use crate::model::plugin::PluginName;
 use crate::store::DeliveryQuery;
 
 type Answer = Result<Json<Value>, ApiError>;
@@ -27,6 +28,7 @@ pub(super) struct Filter {
     state: Option<String>,
     rule_id: Option<String>,
     payload_id: Option<String>,
+    plugin: Option<String>,
     before: Option<String>,
     limit: Option<String>,
 }
@@ -42,10 +44,12 @@ impl Filter {
             }
         };
         let state = self.state.as_deref().map(str::parse::<DeliveryState>).transpose();
+        let plugin = self.plugin.as_deref().map(str::parse::<PluginName>).transpose();
         Ok(DeliveryQuery {
             state: state.map_err(|error| ApiError::bad_request(error.to_string()))?,
             rule: id(self.rule_id.as_deref(), "rule_id")?,
             payload: id(self.payload_id.as_deref(), "payload_id")?,
+            plugin: plugin.map_err(|error| ApiError::bad_request(error.to_string()))?,
             before: id(self.before.as_deref(), "before")?,
             limit,
         })
@@ -57,7 +61,7 @@ fn id<T: std::str::FromStr>(text: Option<&str>, name: &str) -> Result<Option<T>,
 }
 
 pub(super) async fn list(State(api): Doors, filter: Result<Query<Filter>, QueryRejection>) -> Answer {
-    let words = "the query takes state, rule_id, payload_id, before and limit";
+    let words = "the query takes state, rule_id, payload_id, plugin, before and limit";
     let Query(filter) = filter.map_err(|_| ApiError::bad_request(words))?;
     let deliveries = api.store.deliveries(filter.query()?).await?;
     let shown: Vec<_> = deliveries.iter().map(|delivery| Value::Object(show_delivery(&api, delivery))).collect();
@@ -73,10 +77,24 @@ pub(super) async fn show(State(api): Doors, Path(text): Path<String>) -> Answer 
     Ok(Json(Value::Object(shown)))
 }
 
-pub(super) async fn replay(State(api): Doors, Path(text): Path<String>) -> Answer {
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ReplayOptions {
+    #[serde(default)]
+    only_held: bool,
+}
+
+pub(super) async fn replay(
+    State(api): Doors,
+    Path(text): Path<String>,
+    options: Result<Query<ReplayOptions>, QueryRejection>,
+) -> Answer {
     let id = delivery_id(&text)?;
-    let replayed = api.fanout.replay(id).await?;
-    Ok(Json(json!({"id": replayed, "replay_of": id})))
+    let Query(options) = options.map_err(|_| ApiError::bad_request("the query takes only_held, true or false"))?;
+    let which = if options.only_held { Replay::Held } else { Replay::Any };
+    let replayed = api.fanout.replay(id, which).await?;
+    let shown = |new: Replayed| json!({"id": new.id, "replay_of": id, "state": new.state, "cause": new.cause});
+    Ok(Json(replayed.map_or(Value::Null, shown)))
 }
 
 /// Deliveries per webhook and state, and payloads that are still to be fanned out: what was accepted adds up to these.
@@ -107,6 +125,8 @@ fn show_delivery(api: &Api, delivery: &Delivery) -> Map<String, Value> {
         "url": webhook.map(|webhook| webhook.endpoint.url.to_string()),
         "state": delivery.state,
         "cause": delivery.cause,
+        "plugin": delivery.plugin,
+        "failure": delivery.failure,
         "created_at": delivery.created_at,
         "next_attempt_at": delivery.next_attempt_at,
         "attempt_count": delivery.attempts,
@@ -123,7 +143,7 @@ impl From<ReplayError> for ApiError {
     fn from(error: ReplayError) -> Self {
         match error {
             ReplayError::NotFound(_) => Self::not_found(error.to_string()),
-            ReplayError::StillPending(_) | ReplayError::WebhookGone(_) => {
+            ReplayError::StillPending(_) | ReplayError::NotHeld(_) | ReplayError::WebhookGone(_) => {
                 Self::new(StatusCode::CONFLICT, error.to_string())
             }
             ReplayError::Links(error) => error.into(),

@@ -1,5 +1,7 @@
 //! `runhook deliveries list|show|replay`.
 
+mod replay_held;
+
 use clap::{Args, Subcommand};
 use serde_json::Value;
 
@@ -8,6 +10,7 @@ use crate::cli::table::table;
 use crate::config::Environment;
 use crate::model::delivery::State;
 use crate::model::ids::{DeliveryId, PayloadId, RuleId};
+use crate::model::plugin::PluginName;
 
 /// List, show and replay deliveries
 #[derive(Subcommand, Debug)]
@@ -16,7 +19,7 @@ pub(super) enum DeliveriesCommand {
     List(ListArgs),
     /// One delivery with every attempt
     Show(ShowArgs),
-    /// Make a new delivery from one that has ended or is held: its payload passes the plugins again
+    /// Make new deliveries from ones that have ended or are held: their payloads pass the plugins again
     Replay(ReplayArgs),
 }
 
@@ -31,6 +34,9 @@ pub(super) struct ListArgs {
     /// Only of this payload
     #[arg(long, value_name = "ID")]
     payload: Option<PayloadId>,
+    /// Only those that this plugin failed on
+    #[arg(long, value_name = "NAME")]
+    plugin: Option<PluginName>,
     /// Only older than this delivery: the last one of the page before
     #[arg(long, value_name = "ID")]
     before: Option<DeliveryId>,
@@ -58,8 +64,17 @@ pub(super) struct ShowArgs {
 #[derive(Args, Debug)]
 pub(super) struct ReplayArgs {
     /// The deliveries
-    #[arg(required = true)]
+    #[arg(required_unless_present = "plugin", conflicts_with = "plugin")]
     ids: Vec<DeliveryId>,
+    /// All that are held because this plugin failed on them, the oldest first
+    #[arg(long, value_name = "NAME")]
+    plugin: Option<PluginName>,
+    /// Of these only the ones of this rule
+    #[arg(long, value_name = "ID", requires = "plugin")]
+    rule: Option<RuleId>,
+    /// Only say how many there are
+    #[arg(long, requires = "plugin")]
+    dry_run: bool,
     #[command(flatten)]
     connection: Connection,
 }
@@ -77,6 +92,7 @@ async fn list(arguments: ListArgs, environment: Environment) -> anyhow::Result<(
     query.extend(arguments.state.map(|state| ("state", state.to_string())));
     query.extend(arguments.rule.map(|id| ("rule_id", id.to_string())));
     query.extend(arguments.payload.map(|id| ("payload_id", id.to_string())));
+    query.extend(arguments.plugin.map(|name| ("plugin", name.to_string())));
     query.extend(arguments.before.map(|id| ("before", id.to_string())));
     let answer = arguments.connection.client(environment)?.get("api/v1/deliveries", &query).await?;
     if arguments.json {
@@ -114,9 +130,13 @@ async fn show(arguments: ShowArgs, environment: Environment) -> anyhow::Result<(
 
 async fn replay(arguments: ReplayArgs, environment: Environment) -> anyhow::Result<()> {
     let client = arguments.connection.client(environment)?;
+    if let Some(plugin) = arguments.plugin {
+        return replay_held::run(&client, &plugin, arguments.rule, arguments.dry_run).await;
+    }
     for id in arguments.ids {
         let answer = client.post(&format!("api/v1/deliveries/{id}/replay"), &[], &Value::Null).await?;
-        println!("{id} is replayed as {}", cell(&answer["id"]));
+        let cause = answer["cause"].as_str().map(|cause| format!(", {}: {cause}", cell(&answer["state"])));
+        println!("{id} is replayed as {}{}", cell(&answer["id"]), cause.unwrap_or_default());
     }
     Ok(())
 }

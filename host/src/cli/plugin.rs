@@ -2,6 +2,7 @@
 
 mod bench;
 mod check;
+mod listing;
 mod report;
 mod signing;
 
@@ -16,11 +17,10 @@ use serde_json::Value;
 
 use crate::cli::connection::Connection;
 use crate::cli::plugin_policy::PluginPolicyArgs;
-use crate::cli::table::table;
 use crate::config::Environment;
 use crate::model::plugin::PluginName;
 use crate::plugin::scaffold::{ScaffoldKind, scaffold};
-use crate::plugin::{PluginInfo, PluginPolicy, Trial};
+use crate::plugin::{FailureRecord, PluginInfo, PluginPolicy, Trial};
 
 /// The contract between host and plugins.
 const WIT: &str = include_str!("../../../wit/plugin.wit");
@@ -42,8 +42,10 @@ pub(super) enum PluginCommand {
     Sign(signing::SignArgs),
     /// Say who has signed a file
     Verify(signing::VerifyArgs),
-    /// The plugins of a running host, with the error of any that could not be loaded
+    /// The plugins of a running host, with the error of any that could not be loaded, and how often each has failed
     List(ListArgs),
+    /// The last failures of a plugin on a running host: the payload, the cause, where in the plugin
+    Failures(FailuresArgs),
     /// Print the contract between host and plugins (WIT), for plugins in other languages
     Wit,
 }
@@ -83,6 +85,17 @@ pub(super) struct ListArgs {
     connection: Connection,
 }
 
+#[derive(Args, Debug)]
+pub(super) struct FailuresArgs {
+    /// As a rule names it
+    name: PluginName,
+    /// As JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    connection: Connection,
+}
+
 pub(super) async fn run(command: PluginCommand, environment: Environment) -> anyhow::Result<ExitCode> {
     match command {
         PluginCommand::New(arguments) => new(&arguments)?,
@@ -93,6 +106,7 @@ pub(super) async fn run(command: PluginCommand, environment: Environment) -> any
         PluginCommand::Sign(arguments) => signing::sign(&arguments, environment.signing_password.as_ref())?,
         PluginCommand::Verify(arguments) => signing::verify(&arguments)?,
         PluginCommand::List(arguments) => list(arguments, environment).await?,
+        PluginCommand::Failures(arguments) => failures(arguments, environment).await?,
         PluginCommand::Wit => print!("{WIT}"),
     }
     Ok(ExitCode::SUCCESS)
@@ -155,22 +169,19 @@ async fn list(arguments: ListArgs, environment: Environment) -> anyhow::Result<(
     }
     let plugins: Vec<PluginInfo> =
         serde_json::from_value(answer["plugins"].clone()).context("not a list of plugins")?;
-    let has_signed = plugins.iter().any(|plugin| plugin.signed_by.is_some());
-    let row = |plugin: &PluginInfo| {
-        let origin = plugin.file.clone().unwrap_or_else(|| "built in".to_owned());
-        let first_line = plugin.description.lines().next().unwrap_or_default().to_owned();
-        let text = match (&plugin.error, &plugin.per_instance) {
-            (Some(error), _) => format!("ERROR {error}"),
-            (None, Some(why)) => format!("{first_line} (configured for every payload: {why})"),
-            (None, None) => first_line,
-        };
-        let signed_by = has_signed.then(|| plugin.signed_by.clone().unwrap_or_else(|| "-".to_owned()));
-        let cells = [plugin.name.clone(), plugin.stages.to_string(), origin].into_iter().chain(signed_by);
-        cells.chain([text]).collect()
-    };
-    let rows: Vec<Vec<String>> = plugins.iter().map(row).collect();
-    let header: &[&str] = &["NAME", "STAGES", "FROM", "SIGNED BY", "WHAT"];
-    let unsigned: &[&str] = &["NAME", "STAGES", "FROM", "WHAT"];
-    print!("{}", table(if has_signed { header } else { unsigned }, &rows));
+    print!("{}", listing::plugins(&plugins));
+    Ok(())
+}
+
+async fn failures(arguments: FailuresArgs, environment: Environment) -> anyhow::Result<()> {
+    let path = format!("api/v1/plugins/{}/failures", arguments.name);
+    let answer = arguments.connection.client(environment)?.get(&path, &[]).await?;
+    if arguments.json {
+        println!("{answer:#}");
+        return Ok(());
+    }
+    let failures: Vec<FailureRecord> =
+        serde_json::from_value(answer["failures"].clone()).context("not a list of failures")?;
+    print!("{}", listing::failures(&arguments.name, &failures));
     Ok(())
 }

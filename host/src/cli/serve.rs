@@ -158,7 +158,7 @@ pub(super) async fn run(arguments: ServeArgs, environment: Environment) -> anyho
             directory: arguments.plugins,
             policy: arguments.plugin_policy.policy()?,
             program: environment.program,
-            cache: None,
+            ..RuntimeSettings::default()
         },
         listen: arguments.listen,
         public_url: arguments.public_url,

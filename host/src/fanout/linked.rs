@@ -18,6 +18,7 @@ use crate::aside::aside;
 use crate::blobs::{BlobKey, Blobs};
 use crate::document::{FieldLink, linked_value};
 use crate::limits;
+use crate::model::ids::PayloadId;
 use crate::model::plugin::PluginUse;
 use crate::outbound::{Allowance, Fetch, FetchFailure};
 use crate::plugin::{ChainOutcome, Fetched, PluginRuntime};
@@ -34,6 +35,7 @@ pub(super) struct Sources<'a> {
 
 /// The fields of one payload that were fetched so far.
 pub(super) struct Linked<'a> {
+    payload: PayloadId,
     sources: Sources<'a>,
     is_built: bool,
     allowance: Allowance,
@@ -49,21 +51,21 @@ struct Held {
 
 impl<'a> Linked<'a> {
     /// Nothing fetched yet. `is_built` is whether the payload's keys are ours.
-    pub(super) fn of(is_built: bool, sources: Sources<'a>) -> Self {
+    pub(super) fn of(payload: PayloadId, is_built: bool, sources: Sources<'a>) -> Self {
         let held = Held { fetched: Arc::default(), time_left: limits::FETCHES_TIMEOUT, turn: None };
         let allowance = Allowance::of(limits::FETCHED_BYTES_MAX);
-        Self { sources, is_built, allowance, held: Mutex::new(held) }
+        Self { payload, sources, is_built, allowance, held: Mutex::new(held) }
     }
 
     /// Runs a chain until it needs nothing more. [`ChainOutcome::Needs`] where it does not come to that.
     pub(super) async fn run(&self, plugins: &dyn PluginRuntime, chain: &[PluginUse], document: Bytes) -> ChainOutcome {
         let mut fetched = Arc::default();
-        let mut outcome = plugins.run_with(chain, document.clone(), fetched).await;
+        let mut outcome = plugins.run_with(chain, self.payload, document.clone(), fetched).await;
         // Each plugin reaches for inputs once and for outputs once.
         for _ in 0..chain.len() * 2 {
             let ChainOutcome::Needs(links) = outcome else { break };
             fetched = self.fetch(links).await;
-            outcome = plugins.run_with(chain, document.clone(), fetched).await;
+            outcome = plugins.run_with(chain, self.payload, document.clone(), fetched).await;
         }
         outcome
     }
@@ -136,8 +138,8 @@ mod tests {
     use super::*;
     use crate::blobs::{BlobSettings, LocalSettings, SigningKey};
     use crate::model::payload::Body;
-    use crate::model::plugin::{PluginFailure, Stages};
-    use crate::plugin::PluginInfo;
+    use crate::model::plugin::{PluginFailure, PluginName, Stages};
+    use crate::plugin::{FailureRecord, PluginInfo, Readiness};
 
     /// Answers each URL with itself as a JSON string, or never.
     struct Scripted {
@@ -161,7 +163,13 @@ mod tests {
 
     #[async_trait]
     impl PluginRuntime for Asking {
-        async fn run_with(&self, _: &[PluginUse], document: Bytes, fetched: Arc<Fetched>) -> ChainOutcome {
+        async fn run_with(
+            &self,
+            _: &[PluginUse],
+            _: PayloadId,
+            document: Bytes,
+            fetched: Arc<Fetched>,
+        ) -> ChainOutcome {
             let urls = (0..self.0).map(|number| format!("https://elsewhere.example/{number}"));
             match urls.into_iter().find(|url| !fetched.has(url)) {
                 Some(url) => ChainOutcome::Needs(vec![FieldLink { url, key: None }]),
@@ -176,6 +184,18 @@ mod tests {
         fn plugins(&self) -> Vec<PluginInfo> {
             Vec::new()
         }
+
+        fn failures(&self, _: &PluginName) -> Vec<FailureRecord> {
+            Vec::new()
+        }
+
+        fn readiness(&self, _: &PluginUse) -> Readiness {
+            Readiness::Ready
+        }
+
+        fn has_quarantines(&self) -> bool {
+            false
+        }
     }
 
     /// How a chain of two plugins ends that asks for so many links, how often was fetched, and after how long.
@@ -189,7 +209,7 @@ mod tests {
         let blobs = Blobs::open(BlobSettings::Local(settings)).unwrap();
         let fetch = Scripted { hangs, fetches: AtomicUsize::new(0) };
         let turns = Arc::new(Semaphore::new(1));
-        let linked = Linked::of(false, Sources { blobs: &blobs, fetch: &fetch, turns: &turns });
+        let linked = Linked::of(PayloadId::generate(), false, Sources { blobs: &blobs, fetch: &fetch, turns: &turns });
         if hangs {
             linked.held.lock().await.time_left = Duration::from_millis(20);
         }

@@ -21,6 +21,7 @@ use crate::model::Timestamp;
 use crate::model::attempt::Attempt;
 use crate::model::ids::{DeliveryId, EndpointId, HostId, PayloadId};
 use crate::model::payload::Body;
+use crate::model::plugin::{PluginFailure, PluginFailureKind, PluginName};
 
 /// The state of a delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -104,12 +105,53 @@ pub struct NewDelivery {
 pub enum Fate {
     /// To be sent; due at once.
     Send(Body),
-    /// Not sent; the cause in words.
-    Held(String),
+    /// Not sent, and waits for a replay.
+    Held(Cause),
     /// No run was left.
     Filtered,
-    /// A plugin failed with `on_error = "drop"`; the cause in words.
-    Dropped(String),
+    /// A plugin failed with `on_error = "drop"`.
+    Dropped(Cause),
+}
+
+impl Fate {
+    /// What the delivery begins as.
+    pub fn state(&self) -> State {
+        match self {
+            Self::Send(_) => State::Pending,
+            Self::Held(_) => State::Held,
+            Self::Filtered => State::Filtered,
+            Self::Dropped(_) => State::Dropped,
+        }
+    }
+
+    /// Why nothing is sent, where there is a reason.
+    pub fn cause(&self) -> Option<&Cause> {
+        match self {
+            Self::Held(cause) | Self::Dropped(cause) => Some(cause),
+            Self::Send(_) | Self::Filtered => None,
+        }
+    }
+}
+
+/// Why nothing is sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cause {
+    /// For who reads it.
+    pub words: String,
+    /// The plugin that failed and how, where it was one.
+    pub failed: Option<(PluginName, PluginFailureKind)>,
+}
+
+impl From<PluginFailure> for Cause {
+    fn from(failure: PluginFailure) -> Self {
+        Self { words: failure.to_string(), failed: Some((failure.plugin, failure.kind)) }
+    }
+}
+
+impl From<String> for Cause {
+    fn from(words: String) -> Self {
+        Self { words, failed: None }
+    }
 }
 
 /// The right to make one attempt, until the lease ends. Whoever holds an older fence changes nothing.
@@ -157,6 +199,10 @@ pub struct Delivery {
     pub state: State,
     /// Why, where the state needs a reason: the plugin's failure, the last outcome, the removal.
     pub cause: Option<String>,
+    /// The plugin that failed on it, where that is why it is or was held, or is dropped.
+    pub plugin: Option<PluginName>,
+    /// How that plugin failed.
+    pub failure: Option<PluginFailureKind>,
     /// When fan-out made it.
     pub created_at: Timestamp,
     /// When the next attempt is due; pending only.

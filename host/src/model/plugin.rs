@@ -103,7 +103,7 @@ impl fmt::Display for Stages {
 
 /// Why a plugin could not do its work on a payload, or with a configuration.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
-#[error("plugin `{plugin}` failed in `{export}`: {message}")]
+#[error("plugin `{plugin}` {}: {message}", self.what())]
 pub struct PluginFailure {
     /// Which plugin.
     pub plugin: PluginName,
@@ -115,8 +115,17 @@ pub struct PluginFailure {
     pub message: String,
 }
 
+impl PluginFailure {
+    fn what(&self) -> String {
+        match self.kind {
+            PluginFailureKind::Quarantined => "was not run".to_owned(),
+            _ => format!("failed in `{}`", self.export),
+        }
+    }
+}
+
 /// The kinds of [`PluginFailure`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PluginFailureKind {
     /// The guest returned an error of its own.
@@ -131,4 +140,69 @@ pub enum PluginFailureKind {
     Missing,
     /// The file could not be loaded.
     Load,
+    /// It was not run: it has failed too often, and is in quarantine.
+    Quarantined,
+}
+
+impl PluginFailureKind {
+    /// Every kind.
+    pub const ALL: [PluginFailureKind; 7] = [
+        PluginFailureKind::Refused,
+        PluginFailureKind::Trap,
+        PluginFailureKind::Deadline,
+        PluginFailureKind::Limit,
+        PluginFailureKind::Missing,
+        PluginFailureKind::Load,
+        PluginFailureKind::Quarantined,
+    ];
+
+    /// The kind's wire name, which is stored too.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            PluginFailureKind::Refused => "refused",
+            PluginFailureKind::Trap => "trap",
+            PluginFailureKind::Deadline => "deadline",
+            PluginFailureKind::Limit => "limit",
+            PluginFailureKind::Missing => "missing",
+            PluginFailureKind::Load => "load",
+            PluginFailureKind::Quarantined => "quarantined",
+        }
+    }
+
+    /// Whether the plugin broke down. An error in its own words is an answer, and what was not run did nothing.
+    pub fn is_fault(self) -> bool {
+        matches!(self, PluginFailureKind::Trap | PluginFailureKind::Deadline | PluginFailureKind::Limit)
+    }
+}
+
+impl fmt::Display for PluginFailureKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A text that names no kind of failure.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is no kind of a plugin's failure")]
+pub struct PluginFailureKindError(String);
+
+impl FromStr for PluginFailureKind {
+    type Err = PluginFailureKindError;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let kind = Self::ALL.into_iter().find(|kind| kind.as_str() == text);
+        kind.ok_or_else(|| PluginFailureKindError(text.to_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kind_of_failure_is_written_and_read_by_one_name() {
+        for kind in PluginFailureKind::ALL {
+            assert_eq!(kind.as_str().parse(), Ok(kind));
+            assert_eq!(serde_json::to_value(kind).unwrap(), kind.as_str());
+        }
+    }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::document::Document;
 use crate::model::plugin::PluginFailure;
 use crate::plugin::limits::PluginLimits;
+use crate::plugin::pool::on_own_thread;
 use crate::plugin::processes::GuestProcesses;
 use crate::plugin::sandbox::call::{self, Called, Made, Usage};
 use crate::plugin::sandbox::engine::{Running, Ticker};
@@ -45,6 +46,20 @@ impl Guests {
                 let _running = self.running();
                 call::process(plugin, document, links, limits)
             }
+        }
+    }
+
+    /// The same once, for whoever is no guest thread: nothing is kept ready for the next.
+    pub(super) fn try_out(
+        &self,
+        plugin: Called<'_>,
+        document: Document,
+        links: &Arc<Links>,
+        limits: &PluginLimits,
+    ) -> (Result<Made, PluginFailure>, Usage) {
+        match &plugin.component.apart {
+            Some(code) => self.processes.process_once(plugin, code, document, links, limits),
+            None => on_own_thread(|| self.process(plugin, document, links, limits)),
         }
     }
 

@@ -31,6 +31,8 @@ pub struct Terms {
     pub grants: Grants,
     /// Where it runs.
     pub isolation: Isolation,
+    /// Whether what its quarantine holds goes on by itself when that is over.
+    pub releases_held: bool,
 }
 
 /// Where the guests of a plugin file run; what comes with the binary runs in the host's process.
@@ -143,6 +145,8 @@ struct Written {
     #[serde(default)]
     isolation: Isolation,
     #[serde(default)]
+    release_held: bool,
+    #[serde(default)]
     require_signed: bool,
     #[serde(default)]
     keys: Vec<String>,
@@ -157,6 +161,8 @@ struct Written {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct WrittenPlugin {
+    /// As for all where it says nothing.
+    release_held: Option<bool>,
     #[serde(default)]
     limits: Limits,
     #[serde(default)]
@@ -182,11 +188,24 @@ impl PluginPolicy {
         let mut plugins = BTreeMap::new();
         for (name, plugin) in written.plugins {
             let limits = maximum.applied(limits, &plugin.limits, &format!("plugins.{name}.limits"))?;
+            let grants = plugin.grants.into_iter().collect();
             let isolation = plugin.isolation.unwrap_or(written.isolation);
-            plugins.insert(name, Terms { limits, grants: plugin.grants.into_iter().collect(), isolation });
+            let releases_held = plugin.release_held.unwrap_or(written.release_held);
+            plugins.insert(name, Terms { limits, grants, isolation, releases_held });
         }
-        let terms = Terms { limits, grants: Grants::default(), isolation: written.isolation };
+        let (isolation, releases_held) = (written.isolation, written.release_held);
+        let terms = Terms { limits, grants: Grants::default(), isolation, releases_held };
         Ok(Self { terms, plugins, signers })
+    }
+
+    /// Whether what the plugin's quarantine holds goes on by itself when that is over.
+    pub fn releases_held(&self, name: &PluginName) -> bool {
+        self.of(name).releases_held
+    }
+
+    /// Whether that holds for any plugin.
+    pub fn releases_any(&self) -> bool {
+        self.terms.releases_held || self.plugins.values().any(|terms| terms.releases_held)
     }
 
     /// What holds for a plugin.
@@ -293,6 +312,17 @@ mod tests {
             let (min, max) = name.bounds();
             assert!((min..=max).contains(&name.of(&PluginLimits::default())), "{name}");
         }
+    }
+
+    #[test]
+    fn what_a_quarantine_holds_goes_on_where_the_policy_says_so() {
+        let policy = |text: &str| PluginPolicy::parse(text).unwrap();
+        assert!(!policy("").releases_any());
+        let one = policy("[plugins.a]\nrelease_held = true");
+        assert!(one.releases_any() && one.releases_held(&name("a")) && !one.releases_held(&name("b")));
+        let but_one = policy("release_held = true\n[plugins.a]\nrelease_held = false\n[plugins.c.limits]\ncpu_ms = 9");
+        let asked: Vec<_> = ["a", "b", "c"].into_iter().filter(|text| but_one.releases_held(&name(text))).collect();
+        assert_eq!(asked, ["b", "c"]);
     }
 
     #[test]

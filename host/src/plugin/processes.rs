@@ -80,6 +80,24 @@ impl GuestProcesses {
         }
     }
 
+    /// The same in a process for this one payload.
+    pub(super) fn process_once(
+        &self,
+        plugin: Called<'_>,
+        code: &SharedCode,
+        document: Document,
+        links: &Arc<Links>,
+        limits: &PluginLimits,
+    ) -> (Result<Made, PluginFailure>, Usage) {
+        let asked = Asked::new(&document, links);
+        let bounds = exchange::Bounds::of(limits, asked.len_bytes());
+        let answer = self.ask_once(plugin, code, limits, &Request::Process(asked.head()), &asked.body(), &bounds);
+        match answer {
+            Ok(answer) => answer.made(plugin, document, links, limits),
+            Err(broken) => (Err(broken.failure(plugin.name, "load")), Usage::default()),
+        }
+    }
+
     /// Whether the plugin takes its configuration.
     pub(super) fn configure(
         &self,
@@ -98,7 +116,8 @@ impl GuestProcesses {
         code: &Arc<SharedCode>,
         limits: &PluginLimits,
     ) -> Result<String, PluginFailure> {
-        let answer = self.ask_once(plugin, code, limits, &Request::Describe);
+        let bounds = exchange::Bounds::of(limits, 0);
+        let answer = self.ask_once(plugin, code, limits, &Request::Describe, &[], &bounds);
         answer.map_err(|broken| broken.failure(plugin.name, "describe"))?.text(plugin)
     }
 
@@ -134,8 +153,10 @@ impl GuestProcesses {
         code: &SharedCode,
         limits: &PluginLimits,
         request: &Request,
+        body: &[u8],
+        bounds: &exchange::Bounds,
     ) -> Result<exchange::Answer, Broken> {
-        self.start(plugin, code, limits)?.ask(request, &[], &exchange::Bounds::of(limits, 0))
+        self.start(plugin, code, limits)?.ask(request, body, bounds)
     }
 
     fn start(&self, plugin: Called<'_>, code: &SharedCode, limits: &PluginLimits) -> Result<GuestProcess, Broken> {

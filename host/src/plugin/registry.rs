@@ -2,6 +2,7 @@
 //!
 //! The watcher writes, everybody reads. What a chain has found stays whole for it, whatever is swapped meanwhile.
 
+pub(super) mod activation;
 pub(super) mod component;
 pub(super) mod encoding;
 pub(super) mod loader;
@@ -17,6 +18,7 @@ use bytes::Bytes;
 use crate::model::plugin::{PluginFailure, PluginFailureKind, PluginName, Stages};
 use crate::nearest::did_you_mean;
 use crate::plugin::PluginInfo;
+use crate::plugin::health::failures::FailureCount;
 use crate::plugin::policy::Terms;
 use crate::plugin::registry::component::Callable;
 use crate::plugin::registry::loader::{About, Loader, Origin};
@@ -32,6 +34,8 @@ pub(super) struct Active {
     /// What it was compiled from; its snapshots are made of it.
     pub(super) bytes: Bytes,
     pub(super) about: Arc<About>,
+    /// Whether this host has loaded it before.
+    pub(super) is_known: bool,
     /// What it may use and import.
     pub(super) terms: Terms,
     /// The key of the policy's that its file is signed with.
@@ -52,6 +56,8 @@ pub(super) struct PluginFile {
     pub(super) active: Option<Active>,
     /// Why the newest content is not active.
     pub(super) error: Option<String>,
+    /// What it failed on, where it is active all the same.
+    pub(super) warning: Option<String>,
 }
 
 /// Carried in the binary; compiled when it is first asked for. A failure is not kept: one of an overloaded machine passes.
@@ -146,11 +152,11 @@ impl Registry {
     }
 
     /// Activates, replaces or marks a file, at once for everybody.
-    pub(super) fn put(&self, file: &str, loaded: Result<Active, String>) {
+    pub(super) fn put(&self, file: &str, loaded: Result<(Active, Option<String>), String>) {
         self.change(|directory| {
             let entry = directory.files.entry(file.to_owned()).or_default();
             match loaded {
-                Ok(active) => *entry = PluginFile { active: Some(active), error: None },
+                Ok((active, warning)) => *entry = PluginFile { active: Some(active), error: None, warning },
                 Err(error) => entry.error = Some(error),
             }
         });
@@ -178,7 +184,8 @@ impl Registry {
         let directory = self.directory.load();
         let files = directory.files.iter().map(|(file, found)| {
             let name = plugin_name(file).map_or_else(|_| stem(file).to_owned(), String::from);
-            info(name, Some(file.clone()), found.active.as_ref(), found.error.clone())
+            let info = info(name, Some(file.clone()), found.active.as_ref(), found.error.clone());
+            PluginInfo { warning: found.warning.clone(), ..info }
         });
         let mut all: Vec<_> = built_in.chain(files).collect();
         all.sort_by(|a, b| a.name.cmp(&b.name));
@@ -199,7 +206,10 @@ pub(super) fn info(name: String, file: Option<String>, active: Option<&Active>, 
         config_schema: active.and_then(|active| active.about.config_schema.clone()),
         per_instance: None,
         signed_by: active.and_then(|active| active.signed_by).map(|key| key.to_string()),
+        failures: FailureCount::default(),
+        quarantines: Vec::new(),
         error,
+        warning: None,
     }
 }
 

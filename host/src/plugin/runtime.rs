@@ -1,5 +1,6 @@
 //! The runtime in this process: the registry, the watcher and the guests' threads behind the [`PluginRuntime`] seam.
 
+use std::fmt;
 use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -9,11 +10,16 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use tracing::warn;
 
+use crate::clock::{Clock, SystemClock};
 use crate::limits::PLUGIN_CHILDREN_MAX;
+use crate::model::ids::PayloadId;
 use crate::model::plugin::{PluginFailure, PluginFailureKind, PluginName, PluginUse, Stages};
 use crate::plugin::chain::{self, Link};
+use crate::plugin::health::failures::FailureRecord;
+use crate::plugin::health::{Health, Readiness};
 use crate::plugin::policy::PluginPolicy;
 use crate::plugin::pool::Threads;
+use crate::plugin::registry::activation::Activation;
 use crate::plugin::registry::loader::{Loader, WorkDone};
 use crate::plugin::registry::watcher::Watcher;
 use crate::plugin::registry::{Active, Registry};
@@ -23,8 +29,11 @@ use crate::plugin::snapshots::cache::CacheSettings;
 use crate::plugin::workshop::errand::Unmade;
 use crate::plugin::{ChainOutcome, Fetched, PluginInfo, PluginRuntime};
 
+/// The configurations that rules use a plugin with.
+pub type InUse = Arc<dyn Fn(&PluginName) -> Vec<serde_json::Value> + Send + Sync>;
+
 /// What the runtime works with.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone)]
 pub struct RuntimeSettings {
     /// Where plugins are dropped; none for the built-in ones alone.
     pub directory: Option<PathBuf>,
@@ -34,12 +43,40 @@ pub struct RuntimeSettings {
     pub program: Option<PathBuf>,
     /// Where compiled plugins are kept; none to compile them at every start.
     pub cache: Option<CacheSettings>,
+    /// A new file has to take these before it becomes active.
+    pub in_use: InUse,
+    /// Time: of failures and quarantines. Limits of time go by the machine's clock.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl Default for RuntimeSettings {
+    /// The built-in plugins alone, their work done in this process; no rules.
+    fn default() -> Self {
+        Self {
+            directory: None,
+            policy: PluginPolicy::default(),
+            program: None,
+            cache: None,
+            in_use: Arc::new(|_| Vec::new()),
+            clock: Arc::new(SystemClock),
+        }
+    }
+}
+
+impl fmt::Debug for RuntimeSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { directory, policy, program, cache, .. } = self;
+        let mut shown = f.debug_struct("RuntimeSettings");
+        shown.field("directory", directory).field("policy", policy).field("program", program).field("cache", cache);
+        shown.finish_non_exhaustive()
+    }
 }
 
 /// Runs guests with wasmtime on threads of its own.
 pub struct WasmRuntime {
     registry: Arc<Registry>,
     snapshots: Arc<Snapshots>,
+    health: Arc<Health>,
     threads: Threads,
     /// They wait for children, which is no work for a guest's thread; and a host that stops does not wait for them.
     checks: Threads,
@@ -54,17 +91,20 @@ impl WasmRuntime {
     pub fn start(settings: RuntimeSettings) -> anyhow::Result<Self> {
         let loader = Arc::new(Loader::new(&settings)?);
         let registry = Arc::new(Registry::new(loader.clone()));
+        let snapshots = Snapshots::start(loader.clone())?;
         if let Some(directory) = &settings.directory {
+            let activation = Activation::new(loader, snapshots.clone(), settings.in_use);
             let watcher = fs::create_dir_all(directory)
-                .and_then(|()| Watcher::begin(directory, &registry))
+                .and_then(|()| Watcher::begin(directory, activation, &registry))
                 .with_context(|| format!("cannot read the plugin directory {}", directory.display()))?;
             watcher.watch(&registry)?;
         }
         for unknown in settings.policy.unknown(&registry.names()) {
             warn!("the plugin policy: {unknown}");
         }
+        let health = Arc::new(Health::new(settings.clock));
         let checks = Threads::start("checks", PLUGIN_CHILDREN_MAX)?;
-        Ok(Self { registry, snapshots: Snapshots::start(loader)?, threads: Threads::for_guests()?, checks })
+        Ok(Self { registry, snapshots, health, threads: Threads::for_guests()?, checks })
     }
 
     /// What was done so far to have plugins ready.
@@ -85,14 +125,22 @@ impl WasmRuntime {
 
 #[async_trait]
 impl PluginRuntime for WasmRuntime {
-    async fn run_with(&self, chain: &[PluginUse], document: Bytes, fetched: Arc<Fetched>) -> ChainOutcome {
+    async fn run_with(
+        &self,
+        chain: &[PluginUse],
+        payload: PayloadId,
+        document: Bytes,
+        fetched: Arc<Fetched>,
+    ) -> ChainOutcome {
         let Some(first) = chain.first().map(|plugin| plugin.name.clone()) else {
             return ChainOutcome::Send(crate::model::payload::Body::json(document));
         };
         let (registry, snapshots, chain) = (self.registry.clone(), self.snapshots.clone(), chain.to_vec());
+        let health = self.health.clone();
         let work = move || {
             let links = chain.iter().map(|plugin| link(&registry, &snapshots, plugin)).collect();
-            chain::run(links, document, fetched, &registry.loader().guests)
+            let context = chain::Context { payload, guests: &registry.loader().guests, health: &health };
+            chain::run(links, document, fetched, context)
         };
         self.threads.run(work).await.unwrap_or_else(|| ChainOutcome::Held(our_fault(first)))
     }
@@ -118,15 +166,39 @@ impl PluginRuntime for WasmRuntime {
     }
 
     fn plugins(&self) -> Vec<PluginInfo> {
-        let per_instance = |plugin: &PluginInfo| plugin.hash.as_ref().and_then(|hash| self.snapshots.unfit(hash));
-        let listed = self.registry.list().into_iter();
-        listed.map(|plugin| PluginInfo { per_instance: per_instance(&plugin), ..plugin }).collect()
+        let mut listed = self.registry.list();
+        for plugin in &mut listed {
+            plugin.failures = plugin.name.parse().map(|name| self.health.failure_count(&name)).unwrap_or_default();
+            if let Some(hash) = &plugin.hash {
+                plugin.per_instance = self.snapshots.unfit(hash);
+                plugin.quarantines = self.health.quarantines(hash);
+            }
+        }
+        listed
+    }
+
+    fn failures(&self, plugin: &PluginName) -> Vec<FailureRecord> {
+        self.health.failures(plugin)
+    }
+
+    fn readiness(&self, plugin: &PluginUse) -> Readiness {
+        let Ok(active) = self.registry.find(&plugin.name) else { return Readiness::Unready };
+        let config = plugin.config.to_string();
+        self.health.readiness(&self.registry.loader().label(&active.component.hash, Some(&config)))
+    }
+
+    fn has_quarantines(&self) -> bool {
+        self.health.has_quarantines()
     }
 }
 
 fn link(registry: &Registry, snapshots: &Arc<Snapshots>, plugin: &PluginUse) -> Link {
-    let (found, config) = (registry.find(&plugin.name), plugin.config.to_string());
-    let snapshot = found.as_ref().ok().and_then(|active| snapshots.at_hand(active, &config));
+    let config = plugin.config.to_string();
+    let found = registry.find(&plugin.name).map(|active| {
+        let label = registry.loader().label(&active.component.hash, Some(&config));
+        (active, label)
+    });
+    let snapshot = found.as_ref().ok().and_then(|(active, label)| snapshots.at_hand(active, &config, *label));
     Link { found, snapshot, config, on_error: plugin.on_error }
 }
 

@@ -6,6 +6,7 @@ pub(super) mod bindings;
 pub(super) mod budget;
 pub(super) mod call;
 pub(super) mod engine;
+pub(super) mod frames;
 pub(super) mod granted;
 pub(super) mod host_document;
 pub(super) mod host_output;

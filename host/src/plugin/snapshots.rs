@@ -16,6 +16,7 @@ use crate::plugin::pool::Threads;
 use crate::plugin::registry::Active;
 use crate::plugin::registry::component::Callable;
 use crate::plugin::registry::loader::Loader;
+use crate::plugin::snapshots::machine_code::Label;
 use crate::plugin::snapshots::shelf::{InWork, Known, Shelf, Taken};
 use crate::plugin::workshop::errand::Unmade;
 
@@ -33,9 +34,9 @@ impl Snapshots {
     }
 
     /// What a payload starts from. Where there is none yet, one is being made, and the payload is configured by itself.
-    pub(super) fn at_hand(self: &Arc<Self>, active: &Active, config: &str) -> Option<Arc<Callable>> {
-        let hash = &active.component.hash;
-        match self.shelf.take(self.loader.label(hash, Some(config)), hash) {
+    /// `label` is that of the plugin with the configuration.
+    pub(super) fn at_hand(self: &Arc<Self>, active: &Active, config: &str, label: Label) -> Option<Arc<Callable>> {
+        match self.shelf.take(label, &active.component.hash) {
             Taken::Ready(snapshot) => Some(snapshot),
             Taken::None => None,
             Taken::Wanted(work) => {

@@ -13,7 +13,6 @@ use crate::model::payload::Body;
 use crate::model::plugin::{PluginFailure, PluginName};
 use crate::plugin::limits::PluginLimits;
 use crate::plugin::policy::{Grants, PluginPolicy};
-use crate::plugin::pool::on_own_thread;
 use crate::plugin::registry::component::Callable;
 use crate::plugin::registry::loader::{Loader, Origin};
 use crate::plugin::registry::signature::Signers;
@@ -237,7 +236,7 @@ impl Prepared<'_> {
         let (before, runs_before) = (runs(&document), document.len());
         let links = Arc::new(Links::of(&document, Arc::default()));
         let (guests, limits) = (&self.trial.loader.guests, &self.trial.active.terms.limits);
-        let (made, usage) = on_own_thread(|| guests.process(self.called(), document, &links, limits));
+        let (made, usage) = guests.try_out(self.called(), document, &links, limits);
         let runs = match &made {
             Ok(Made::Document(document)) => compared(before, runs(document)),
             Ok(Made::NoRuns) => before.into_iter().map(|run| TrialRun { is_kept: false, ..run }).collect(),

@@ -4,6 +4,7 @@
 
 mod datasets;
 mod offload;
+mod release;
 mod retention;
 mod runs;
 
@@ -57,6 +58,9 @@ macro_rules! conformance {
             a_delivery_to_a_removed_webhook_is_cancelled_at_once,
             a_payload_that_waits_when_its_rule_goes_is_cancelled_visibly,
             a_replay_makes_a_new_delivery_and_closes_the_held_one,
+            a_delivery_knows_which_plugin_failed_on_it_and_how,
+            deliveries_are_listed_by_the_plugin_that_failed,
+            what_a_quarantine_holds_is_found_by_webhook_and_plugin_the_oldest_first,
             the_ledger_adds_up,
             pages_list_every_delivery_once,
             a_large_payload_comes_back_whole,
@@ -109,6 +113,7 @@ macro_rules! conformance {
 pub(crate) use conformance;
 pub(crate) use datasets::*;
 pub(crate) use offload::*;
+pub(crate) use release::*;
 pub(crate) use retention::*;
 pub(crate) use runs::*;
 
@@ -490,7 +495,8 @@ pub(crate) async fn a_payload_that_waits_when_its_rule_goes_is_cancelled_visibly
 
 pub(crate) async fn a_replay_makes_a_new_delivery_and_closes_the_held_one(scene: Scene) {
     let payload = scene.accept(r#"{"runs":[]}"#).await;
-    let held = NewDelivery { fate: Fate::Held("a plugin failed".to_owned()), ..scene.to_send("a", &payload.document) };
+    let held =
+        NewDelivery { fate: Fate::Held("a plugin failed".to_owned().into()), ..scene.to_send("a", &payload.document) };
     scene.fan_out(&payload, vec![held.clone()], &[]).await;
     let source = scene.store.replay_source(held.id).await.unwrap().unwrap();
     assert_eq!(source.delivery.cause.as_deref(), Some("a plugin failed"));
@@ -506,7 +512,8 @@ pub(crate) async fn a_replay_makes_a_new_delivery_and_closes_the_held_one(scene:
 pub(crate) async fn the_ledger_adds_up(scene: Scene) {
     let payload = scene.accept("{}").await;
     let filtered = NewDelivery { fate: Fate::Filtered, ..scene.to_send("a", &payload.document) };
-    let dropped = NewDelivery { fate: Fate::Dropped("cause".to_owned()), ..scene.to_send("b", &payload.document) };
+    let dropped =
+        NewDelivery { fate: Fate::Dropped("cause".to_owned().into()), ..scene.to_send("b", &payload.document) };
     scene.fan_out(&payload, vec![filtered, dropped], &[]).await;
     scene.queue(&["a", "b"]).await;
     let expected = [
@@ -540,6 +547,7 @@ pub(crate) async fn pages_list_every_delivery_once(scene: Scene) {
         state: Some(State::Pending),
         rule: Some(scene.rule.id),
         payload: Some(scene.store.delivery(ids[0]).await.unwrap().unwrap().delivery.payload),
+        plugin: None,
         before: None,
         limit: 10,
     };

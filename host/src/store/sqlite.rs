@@ -19,6 +19,7 @@ mod ingest;
 mod offload;
 mod projects;
 mod read;
+mod release;
 mod retention;
 mod rules;
 mod run_store;
@@ -57,6 +58,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/sqlite/0002_runs.sql"),
     include_str!("../../migrations/sqlite/0003_datasets.sql"),
     include_str!("../../migrations/sqlite/0004_offload.sql"),
+    include_str!("../../migrations/sqlite/0005_failed_plugins.sql"),
 ];
 
 /// One host's store.

@@ -296,7 +296,10 @@ impl Case {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_failure_is_named_with_its_cause_follows_on_error_and_the_next_payload_passes() {
     let cases: Vec<_> = cases().into_iter().enumerate().map(|(index, case)| (format!("case-{index}"), case)).collect();
-    let terms = |case: &Case| Terms { limits: case.limits(), grants: [Grant::Random].into_iter().collect() };
+    let terms = |case: &Case| {
+        let grants = [Grant::Random].into_iter().collect();
+        Terms { limits: case.limits(), grants, ..Terms::default() }
+    };
     let plugins = cases.iter().map(|(name, case)| (name.parse().unwrap(), terms(case))).collect();
     let files: Vec<_> = cases.iter().map(|(name, case)| (format!("{name}.wasm"), case.file())).collect();
     let files: Vec<_> = files.iter().map(|(name, file)| (name.as_str(), file.as_slice())).collect();

@@ -16,12 +16,14 @@ use runhook::model::ids::{
     DatasetId, DeliveryId, EndpointId, ExampleId, FeedbackId, PayloadId, ProjectId, RuleId, RunId, WorkspaceId,
 };
 use runhook::model::payload::PendingPayload;
+use runhook::model::plugin::PluginName;
 use runhook::model::project::Project;
 use runhook::model::rule::Rule;
 use runhook::store::datasets::{
     DatasetMade, DatasetQuery, DatasetStore, ExampleChange, ExamplePage, ExampleQuery, ExamplesWritten, StoredDataset,
 };
 use runhook::store::offload::{OffloadQuery, OffloadStore, OffloadedRun, OldRun};
+use runhook::store::release::ReleaseStore;
 use runhook::store::retention::{Pruned, RetentionStore};
 use runhook::store::runs::{
     Cursor, FeedbackQuery, Look, NewAttachment, NewRuns, Progress, RuleLogEntry, RuleLogQuery, RunQuery, RunStore,
@@ -307,5 +309,21 @@ impl RetentionStore for FaultyStore {
     }
     async fn prune_bodies(&self, now: Timestamp, limit: usize) -> Result<Pruned> {
         self.store.prune_bodies(now, limit).await
+    }
+}
+
+#[async_trait]
+impl ReleaseStore for FaultyStore {
+    async fn quarantined(&self) -> Result<Vec<(EndpointId, PluginName)>> {
+        self.store.quarantined().await
+    }
+    async fn held_by_quarantine(
+        &self,
+        endpoint: &EndpointId,
+        plugin: &PluginName,
+        behind: Option<DeliveryId>,
+        limit: usize,
+    ) -> Result<Vec<DeliveryId>> {
+        self.store.held_by_quarantine(endpoint, plugin, behind, limit).await
     }
 }

@@ -1,10 +1,17 @@
 //! A plugin runtime with a directory of test plugins, as a host has it.
 
 use std::fs;
+use std::future::ready;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use futures::future::BoxFuture;
+use runhook::clock::{Clock, after};
+use runhook::limits::QUARANTINE_WINDOW;
+use runhook::model::Timestamp;
 use runhook::model::plugin::{OnError, PluginFailure, PluginUse};
 use runhook::plugin::{ChainOutcome, PluginLimits, PluginPolicy, PluginRuntime, RuntimeSettings, WasmRuntime};
 use serde_json::{Value, json};
@@ -14,6 +21,26 @@ use crate::host_process::BINARY;
 
 /// Longer than any guest may run on a busy machine.
 pub(crate) const BOUND: Duration = Duration::from_secs(10);
+
+/// One that is later by a window of quarantine whenever it is asked, so that no two failures count together and every
+/// payload meets its plugin.
+#[derive(Default)]
+struct LeapingClock(AtomicU32);
+
+impl Clock for LeapingClock {
+    fn now(&self) -> Timestamp {
+        let windows = self.0.fetch_add(1, Ordering::Relaxed);
+        after(Timestamp::UNIX_EPOCH, QUARANTINE_WINDOW * windows)
+    }
+
+    fn sleep_until(&self, _: Timestamp) -> BoxFuture<'static, ()> {
+        Box::pin(ready(()))
+    }
+
+    fn random(&self) -> f64 {
+        0.5
+    }
+}
 
 /// A runtime with plugins in its directory. What is asked is asked of the first.
 pub(crate) struct Scene {
@@ -51,6 +78,7 @@ impl Scene {
             directory: Some(directory.path().to_owned()),
             policy,
             program: Some(BINARY.into()),
+            clock: Arc::new(LeapingClock::default()),
             ..RuntimeSettings::default()
         };
         let name = file.strip_suffix(".wasm").unwrap().replace('_', "-");

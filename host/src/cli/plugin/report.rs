@@ -7,6 +7,7 @@ use bytes::Bytes;
 use serde_json::Value;
 use similar::{ChangeTag, TextDiff};
 
+use crate::cli::plugin::listing;
 use crate::cli::table::table;
 use crate::plugin::{Measured, PluginLimits, Spread, TrialOutcome, TrialReport, TrialRun, Usage};
 
@@ -43,6 +44,7 @@ pub(super) fn outcome(report: &TrialReport, payload: &Bytes, is_colored: bool) -
         Ok(TrialOutcome::NothingToSend) => text.push_str("has nothing to send\n"),
         Err(failure) => {
             let _ = writeln!(text, "FAILED in `{}`: {}", failure.export, failure.message);
+            text.push_str(&listing::frames(&report.usage.frames, ""));
         }
     }
     let output = without_panic(&report.usage.output);

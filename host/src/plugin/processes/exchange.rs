@@ -8,6 +8,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::document::{Document, FieldLink, LargeField, RunKey};
+use crate::limits::PLUGIN_FRAMES_MAX;
 use crate::model::payload::Body;
 use crate::model::plugin::{PluginFailure, PluginFailureKind, PluginName};
 use crate::plugin::guest_log::LogLine;
@@ -268,14 +269,18 @@ fn usage(said: Usage, limits: &PluginLimits) -> Usage {
     let output = &said.output[said.output.ceil_char_boundary(said.output.len().saturating_sub(limits.output_bytes))..];
     let lines_max = usize::try_from(limits.log_lines).unwrap_or(usize::MAX).saturating_add(1);
     let log = said.log.into_iter().take(lines_max).map(LogLine::checked).collect();
-    Usage { output: printable(output), log, ..said }
+    let frames = said.frames.iter().take(PLUGIN_FRAMES_MAX).map(|frame| printable(capped(frame))).collect();
+    Usage { output: printable(output), log, frames, ..said }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::LazyLock;
+
     use proptest::prelude::*;
 
     use super::*;
+    use crate::plugin::trial::Trial;
     use crate::plugin::trial::tests::redact;
 
     fn document() -> Document {
@@ -287,10 +292,10 @@ mod tests {
 
     /// What the host makes of an answer.
     fn made(came: Result<Came, PluginFailure>, usage: Usage, body: &[u8]) -> (Result<Made, PluginFailure>, Usage) {
-        let redact = redact();
+        static REDACT: LazyLock<Trial> = LazyLock::new(redact);
         let (document, limits) = (document(), PluginLimits::default());
         let links = Links::of(&document, std::sync::Arc::default());
-        let called = Called { name: redact.name(), component: redact.component(), config: None };
+        let called = Called { name: REDACT.name(), component: REDACT.component(), config: None };
         Answer { said: Said { came, usage }, body: body.to_vec() }.made(called, document, &links, &limits)
     }
 

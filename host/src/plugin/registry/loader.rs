@@ -1,7 +1,6 @@
 //! Makes plugins out of bytes: has them compiled, or finds them compiled, and asks them what they say of themselves.
 
 use std::hash::{Hash, Hasher};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
@@ -141,8 +140,9 @@ impl Loader {
         let signed_by = self.signed_by(&bytes, origin).map_err(|error| error.to_string())?;
         let terms = self.policy.of(name).clone();
         let component = self.component(&bytes, origin, &terms).map_err(|refusal| refusal.to_string())?;
-        let about = Arc::new(self.about(name, &component, &terms.limits)?);
-        Ok(Active { name: name.clone(), component: component.into(), bytes, about, terms, signed_by })
+        let (about, is_known) = self.about(name, &component, &terms.limits)?;
+        let (component, about) = (component.into(), about.into());
+        Ok(Active { name: name.clone(), component, bytes, about, is_known, terms, signed_by })
     }
 
     fn signed_by(&self, bytes: &[u8], origin: Origin<'_>) -> Result<Option<KeyId>, SignatureError> {
@@ -152,11 +152,11 @@ impl Loader {
         }
     }
 
-    /// Out of the cache, else asked and kept: a start calls no guest that it has called before.
-    fn about(&self, name: &PluginName, component: &Callable, limits: &PluginLimits) -> Result<About, String> {
+    /// Out of the cache, else asked and kept: a start calls no guest that it has called before. And which of the two.
+    fn about(&self, name: &PluginName, component: &Callable, limits: &PluginLimits) -> Result<(About, bool), String> {
         let label = self.label_of(&component.hash, b"described", "");
         if let Some(kept) = self.cache.as_ref().and_then(|cache| cache.get(&label)) {
-            return about(&String::from_utf8_lossy(&kept.into_bytes()));
+            return Ok((about(&String::from_utf8_lossy(&kept.into_bytes()))?, true));
         }
         let called = Called { name, component, config: None };
         let described = on_own_thread(|| self.guests.describe(called, limits));
@@ -165,7 +165,7 @@ impl Loader {
         if let Some(cache) = &self.cache {
             cache.put(&label, json.as_bytes());
         }
-        Ok(about)
+        Ok((about, false))
     }
 
     fn component(&self, bytes: &[u8], origin: Origin<'_>, terms: &Terms) -> Result<Callable, Refusal> {

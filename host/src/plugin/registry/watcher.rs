@@ -4,22 +4,24 @@
 //! read then and does not load is marked, and what was active before stays. A file and the signature beside it are one
 //! thing: when either changes, both are read anew.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Weak};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread;
 use std::time::Duration;
 
 use rustix::fs::{Mode, OFlags};
 use tracing::{info, warn};
 
-use crate::plugin::registry::Registry;
+use crate::limits::PLUGIN_CHILDREN_MAX;
+use crate::plugin::registry::activation::{Activation, Unfit};
 use crate::plugin::registry::component::Refusal;
-use crate::plugin::registry::loader::Origin;
 use crate::plugin::registry::signature::{SIGNATURE_BYTES_MAX, SIGNATURE_SUFFIX};
+use crate::plugin::registry::{Active, Registry, plugin_name};
 
 /// Between two looks: a plugin is active about two of these after the copy.
 const INTERVAL: Duration = Duration::from_millis(200);
@@ -50,9 +52,14 @@ struct Stamps {
     component: Stamp,
     signature: Option<Stamp>,
 }
+/// What is active from now on, with a warning where there is one, or why it is not.
+type Loaded = Result<(Active, Option<String>), String>;
 
 pub(in crate::plugin) struct Watcher {
     directory: PathBuf,
+    activation: Activation,
+    /// Whether this is the first look, at the start of the host.
+    is_start: bool,
     /// What the last look found.
     seen: BTreeMap<String, Stamps>,
     /// What was last read of each file, whether it loaded or not.
@@ -62,10 +69,17 @@ pub(in crate::plugin) struct Watcher {
 
 impl Watcher {
     /// Loads what is there. What is half copied at this moment cannot load and is read again when it changes.
-    pub(in crate::plugin) fn begin(directory: &Path, registry: &Registry) -> io::Result<Self> {
-        let seen = look(directory, registry.has_signers())?;
-        let mut watcher = Self { directory: directory.to_owned(), seen, handled: BTreeMap::new(), is_readable: true };
+    pub(in crate::plugin) fn begin(directory: &Path, activation: Activation, registry: &Registry) -> io::Result<Self> {
+        let mut watcher = Self {
+            directory: directory.to_owned(),
+            activation,
+            is_start: true,
+            seen: look(directory, registry.has_signers())?,
+            handled: BTreeMap::new(),
+            is_readable: true,
+        };
         watcher.look_again(registry);
+        watcher.is_start = false;
         Ok(watcher)
     }
 
@@ -103,32 +117,58 @@ impl Watcher {
         let mut at_rest: Vec<_> = found.iter().filter(|(file, stamps)| is_at_rest(file, stamps)).collect();
         // Of two files with one name the older wins.
         at_rest.sort_by_key(|(_, stamps)| **stamps);
-        for (file, stamps) in at_rest {
-            self.load(registry, file, *stamps);
+        while !at_rest.is_empty() {
+            // What has the name of another waits for what becomes of that one.
+            let mut names = HashSet::new();
+            let (first, later): (Vec<_>, Vec<_>) =
+                at_rest.into_iter().partition(|(file, _)| plugin_name(file).map_or(true, |name| names.insert(name)));
+            let loaded = at_once(&first, |(file, stamps)| self.load(registry, file, **stamps));
+            for ((file, stamps), loaded) in first.into_iter().zip(loaded) {
+                if let Some(loaded) = loaded {
+                    self.handled.insert(file.clone(), *stamps);
+                    registry.put(file, loaded);
+                }
+            }
+            at_rest = later;
         }
         self.seen = found;
     }
 
-    fn load(&mut self, registry: &Registry, file: &str, stamps: Stamps) {
+    /// What becomes of a file; nothing yet where it changes just now.
+    fn load(&self, registry: &Registry, file: &str, stamps: Stamps) -> Option<Loaded> {
         let loaded = match registry.free_name(file).map_err(ReadError::Refused).and_then(|name| {
             let bytes_max = registry.loader().policy.of(&name).limits.file_bytes;
             Ok((name, read_both(&self.directory, file, stamps, bytes_max)?))
         }) {
             Ok((name, (bytes, signature))) => {
-                registry.loader().load(&name, bytes.into(), Origin::File { signature: signature.as_deref() })
+                let tried = self.activation.load(&name, bytes.into(), signature.as_deref(), self.is_start);
+                tried.and_then(|tried| self.judged(tried))
             }
-            Err(ReadError::Changed) => return,
+            Err(ReadError::Changed) => return None,
             Err(ReadError::Refused(reason)) => Err(reason),
         };
-        self.handled.insert(file.to_owned(), stamps);
         match &loaded {
-            Ok(active) => {
+            Ok((active, warning)) => {
                 let (plugin, hash, is_signed) = (&active.name, &active.component.hash, active.is_signed());
-                info!(%plugin, file, hash, is_signed, "plugin active");
+                match warning {
+                    None => info!(%plugin, file, hash, is_signed, "plugin active"),
+                    Some(warning) => {
+                        warn!(%plugin, file, hash, is_signed, ?warning, "plugin active, and may not serve its rules");
+                    }
+                }
             }
-            Err(error) => warn!(file, error, "cannot load a plugin"),
+            Err(error) => warn!(file, error, "cannot activate a plugin"),
         }
-        registry.put(file, loaded);
+        Some(loaded)
+    }
+
+    /// See [`crate::plugin::registry::activation`] for why the start is another matter.
+    fn judged(&self, (active, tried): (Active, Result<(), Unfit>)) -> Loaded {
+        match tried {
+            Ok(()) => Ok((active, None)),
+            Err(unfit) if self.is_start => Ok((active, Some(unfit.to_string()))),
+            Err(unfit) => Err(unfit.to_string()),
+        }
     }
 
     /// Said once; what is active stays.
@@ -138,6 +178,29 @@ impl Watcher {
         }
         self.is_readable = false;
     }
+}
+
+/// Does the work on all, as many at once as there may be children, and gives back the results in order.
+fn at_once<T: Sync, R: Send>(all: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    let next = AtomicUsize::new(0);
+    let done = Mutex::new(Vec::with_capacity(all.len()));
+    let take_turns = || {
+        while let Some((number, one)) =
+            Some(next.fetch_add(1, Ordering::Relaxed)).and_then(|at| Some((at, all.get(at)?)))
+        {
+            let result = work(one);
+            done.lock().unwrap_or_else(PoisonError::into_inner).push((number, result));
+        }
+    };
+    thread::scope(|scope| {
+        for _ in 1..PLUGIN_CHILDREN_MAX.min(all.len()) {
+            scope.spawn(take_turns);
+        }
+        take_turns();
+    });
+    let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
+    done.sort_by_key(|(number, _)| *number);
+    done.into_iter().map(|(_, result)| result).collect()
 }
 
 /// The `.wasm` entries of the directory; hidden ones are other programs' drafts.
@@ -218,4 +281,16 @@ fn read(directory: &Path, file: &str, stamp: Stamp, bytes_max: u64) -> Result<Ve
     opened.by_ref().take(bytes_max + 1).read_to_end(&mut bytes).map_err(unreadable)?;
     let is_whole = Stamp::of(&metadata) == stamp && opened.metadata().is_ok_and(|after| Stamp::of(&after) == stamp);
     if is_whole { Ok(bytes) } else { Err(ReadError::Changed) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn work_at_once_is_done_once_each_and_in_order() {
+        let all: Vec<usize> = (0..100).collect();
+        assert_eq!(at_once(&all, |number| number * 2), (0..200).step_by(2).collect::<Vec<_>>());
+        assert!(at_once(&[] as &[usize], |number| *number).is_empty());
+    }
 }

@@ -21,6 +21,7 @@ use crate::plugin::guest_log::LogLine;
 use crate::plugin::limits::PluginLimits;
 use crate::plugin::registry::component::Callable;
 use crate::plugin::sandbox::bindings::{BodyHandle, PayloadHandle, RunHandle};
+use crate::plugin::sandbox::frames::frames;
 use crate::plugin::sandbox::linked::{Links, Stop};
 use crate::plugin::sandbox::output_ring::printable;
 use crate::plugin::sandbox::shape::shapes;
@@ -44,7 +45,7 @@ pub(in crate::plugin) enum Made {
 pub(in crate::plugin) const EXPORTS: [&str; 7] =
     ["load", "instantiate", "describe", "configure", "keep", "apply", "render"];
 
-/// What a call used of its limits.
+/// What a call used of its limits, and what it left behind.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Usage {
     /// CPU time of the guest's thread.
@@ -73,6 +74,8 @@ pub struct Usage {
     pub output: String,
     /// What it logged.
     pub log: Vec<LogLine>,
+    /// Where it was stopped, the innermost call first: its own functions, with file and line where it carries them.
+    pub frames: Vec<String>,
 }
 
 /// A plugin's name, its component, and the configuration for it: none where the component is a snapshot, which has been
@@ -93,6 +96,9 @@ pub(in crate::plugin) fn process(
 ) -> (Result<Made, PluginFailure>, Usage) {
     let mut call = Call::new(plugin, document, links.clone(), limits);
     let result = call.process();
+    if let Err(Trouble::Stopped(error)) = &result {
+        call.frames = frames(error);
+    }
     let result = result.map_err(|trouble| call.failure(trouble));
     let mut usage = call.usage();
     let sandbox = call.store.into_data();
@@ -165,6 +171,8 @@ struct Call<'a> {
     store: Store<Sandbox>,
     /// What is running, for the failure.
     export: &'static str,
+    /// Where it was stopped.
+    frames: Vec<String>,
 }
 
 impl<'a> Call<'a> {
@@ -187,7 +195,7 @@ impl<'a> Call<'a> {
         });
         store.set_hostcall_fuel(limits.memory_bytes);
         store.set_max_component_handles(limits.handles);
-        Self { plugin, store, export: "load" }
+        Self { plugin, store, export: "load", frames: Vec::new() }
     }
 
     fn process(&mut self) -> Result<End, Trouble> {
@@ -280,6 +288,7 @@ impl<'a> Call<'a> {
             log_lines: sandbox.usage.log_lines,
             output: sandbox.output.text(),
             log: Vec::new(),
+            frames: self.frames.clone(),
         }
     }
 

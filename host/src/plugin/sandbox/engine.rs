@@ -1,11 +1,12 @@
 //! The engine's settings, and the ticker by which guests are interrupted.
 
+use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread::{self, Thread};
 use std::time::Duration;
 
-use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
+use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, WasmBacktraceDetails};
 
 use crate::plugin::limits::PluginLimits;
 
@@ -15,6 +16,10 @@ const TICK: Duration = Duration::from_millis(5);
 /// Written memory that stays mapped in a pool's slot: saves the next instance its page faults. A plugin with four regular
 /// expressions writes less than this to a small payload; 1 MiB gains nothing more.
 const KEEP_RESIDENT_BYTES: usize = 512 * 1024;
+
+/// Frames that are looked at where a guest traps, those that are not shown included. A call that does not trap pays
+/// nothing for it: they are found by the frame pointers that the code keeps in any case.
+const FRAMES_MAX: NonZeroUsize = NonZeroUsize::new(32).expect("it is not zero");
 
 /// Instances at once, at least; address space is all that they cost.
 const INSTANCES_MIN: u32 = 64;
@@ -50,7 +55,10 @@ pub(in crate::plugin) fn compiler() -> wasmtime::Result<Engine> {
 
 /// What snapshots are made on: one thread, one instance at a time, and no file in memory behind it.
 pub(in crate::plugin) fn for_snapshots() -> wasmtime::Result<Engine> {
-    Engine::new(settings().parallel_compilation(false).memory_init_cow(false))
+    // A failure over the configuration is told without frames: in a child nothing reads what a stranger's debug info says.
+    let mut config = settings();
+    config.parallel_compilation(false).memory_init_cow(false).wasm_backtrace_max_frames(None);
+    Engine::new(&config)
 }
 
 fn pool(limits: &PluginLimits, instances_max: u32) -> PoolingAllocationConfig {
@@ -88,7 +96,8 @@ fn settings() -> Config {
         .wasm_memory64(false)
         .wasm_relaxed_simd(false)
         .wasm_tail_call(false)
-        .wasm_backtrace_max_frames(None)
+        .wasm_backtrace_max_frames(Some(FRAMES_MAX))
+        .wasm_backtrace_details(WasmBacktraceDetails::Enable)
         .max_wasm_stack(512 * 1024);
     config
 }

@@ -11,6 +11,7 @@ use bytestring::ByteString;
 
 use crate::document::{Document, FieldLink, LargeField, RunKey};
 use crate::plugin::sandbox::Sandbox;
+use crate::plugin::sandbox::frames::without_frames;
 
 /// Values of fields by their `presigned_url`, or why one could not be had.
 #[derive(Clone, Debug, Default)]
@@ -160,6 +161,6 @@ impl Sandbox {
 
     fn stopped<T>(&mut self, stop: Stop) -> wasmtime::Result<T> {
         self.stop = Some(stop);
-        Err(Stopped.into())
+        Err(without_frames(Stopped.into()))
     }
 }

@@ -142,7 +142,8 @@ impl Prepared<'_> {
         // It could be parsed a moment ago.
         let Ok(document) = Document::parse(payload.clone()) else { return Ok(()) };
         let links = Arc::new(Links::of(&document, Arc::default()));
-        let (made, usage) = self.trial.loader.guests.process(self.called(), document, &links, &self.trial.active.terms.limits);
+        let (made, usage) =
+            self.trial.loader.guests.process(self.called(), document, &links, &self.trial.active.terms.limits);
         let passed = made.and_then(outcome).map(drop);
         figures.payload.push(at.elapsed());
         figures.cpu.push(usage.cpu);

@@ -174,7 +174,7 @@ pub(crate) async fn history_goes_but_for_what_is_still_to_be_done(mut scene: Sce
     }
     let half_sent = scene.queue(&["a", "b"]).await;
     scene.delivered(&scene.claim_all().await[0]).await;
-    let held = scene.deliver("a", Fate::Held("a plugin failed".to_owned())).await;
+    let held = scene.deliver("a", Fate::Held("a plugin failed".to_owned().into())).await;
     let filtered = scene.deliver("a", Fate::Filtered).await;
     let waiting = scene.accept("{}").await;
     assert!(scene.prune_history().await.is_nothing(), "nothing is older than now");

@@ -13,6 +13,7 @@ use crate::model::ids::{
     DatasetId, DeliveryId, EndpointId, ExampleId, FeedbackId, HostId, PayloadId, ProjectId, RuleId, RunId, WebhookId,
     WorkspaceId,
 };
+use crate::model::plugin::{PluginFailureKind, PluginName};
 use crate::store::sqlite::body_log::BodyRef;
 
 /// Microseconds since 1970: the store's precision.
@@ -83,7 +84,7 @@ pub(super) fn body_ref(row: &Row<'_>, first: usize) -> rusqlite::Result<BodyRef>
 
 /// The columns of [`delivery`].
 pub(super) const DELIVERY: &str = "d.id, p.id, e.rule, e.webhook, d.state, d.cause, d.created_at, d.next_attempt_at, \
-     d.attempts, d.length, d.replay_of";
+     d.attempts, d.length, d.replay_of, d.plugin, d.failure";
 
 /// What [`DELIVERY`] is selected from.
 pub(super) const FROM_DELIVERIES: &str =
@@ -101,6 +102,8 @@ pub(super) fn delivery(row: &Row<'_>) -> rusqlite::Result<Delivery> {
         attempts: row.get(8)?,
         body_bytes: row.get::<_, Option<i64>>(9)?.map(i64::cast_unsigned),
         replay_of: row.get(10)?,
+        plugin: row.get::<_, Option<Text<PluginName>>>(11)?.map(|name| name.0),
+        failure: row.get::<_, Option<Text<PluginFailureKind>>>(12)?.map(|kind| kind.0),
     })
 }
 

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use rusqlite::{OptionalExtension, params};
 
 use crate::model::Timestamp;
-use crate::model::delivery::{Claim, Fate, NewDelivery, State};
+use crate::model::delivery::{Cause, Claim, Fate, NewDelivery, State};
 use crate::model::ids::{DeliveryId, EndpointId};
 use crate::model::payload::{Body, PendingPayload};
 use crate::store::ClaimNow;
@@ -77,7 +77,7 @@ struct NewRow<'a> {
     payload: i64,
     endpoint: i64,
     state: State,
-    cause: Option<String>,
+    cause: Option<Cause>,
     body: Option<(BodyRef, &'a Body)>,
     claim: Option<&'a ClaimNow>,
     now: Timestamp,
@@ -92,14 +92,13 @@ fn row_of<'a>(
     now: Timestamp,
 ) -> Result<NewRow<'a>, Failure> {
     let (endpoint, is_removed) = endpoint_number(group, &delivery.endpoint)?;
-    let (mut state, mut cause, mut body) = match &delivery.fate {
-        Fate::Send(body) => (State::Pending, None, Some((bodies.place(group, &body.bytes)?, body))),
-        Fate::Held(cause) => (State::Held, Some(cause.clone()), None),
-        Fate::Filtered => (State::Filtered, None, None),
-        Fate::Dropped(cause) => (State::Dropped, Some(cause.clone()), None),
+    let (mut state, mut cause) = (delivery.fate.state(), delivery.fate.cause().cloned());
+    let mut body = match &delivery.fate {
+        Fate::Send(body) => Some((bodies.place(group, &body.bytes)?, body)),
+        _ => None,
     };
     if is_removed && matches!(state, State::Pending | State::Held) {
-        (state, cause, body) = (State::Cancelled, Some("the webhook was removed".to_owned()), None);
+        (state, cause, body) = (State::Cancelled, Some("the webhook was removed".to_owned().into()), None);
     }
     let claim = claim.filter(|_| state == State::Pending);
     Ok(NewRow { delivery, payload, endpoint, state, cause, body, claim, now })
@@ -109,20 +108,21 @@ fn insert(group: &Group<'_>, row: &NewRow<'_>) -> Result<bool, Failure> {
     let mut insert = group.connection.prepare_cached(
         "INSERT INTO deliveries (id, payload, endpoint, replay_of, state, cause, created_at, next_attempt_at,
              attempts, fence, owner, claimed_at, lease_until,
-             segment, offset, length, checksum, content_type, headers)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)
+             segment, offset, length, checksum, content_type, headers, plugin, failure)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20)
          ON CONFLICT DO NOTHING",
     )?;
     let now = micros(row.now);
     let place = row.body.map(|(place, _)| place);
     let body = row.body.map(|(_, body)| body);
+    let failed = row.cause.as_ref().and_then(|cause| cause.failed.as_ref());
     let inserted = insert.execute(params![
         row.delivery.id,
         row.payload,
         row.endpoint,
         row.delivery.replay_of,
         row.state.as_str(),
-        row.cause,
+        row.cause.as_ref().map(|cause| &cause.words),
         now,
         (row.state == State::Pending).then_some(now),
         i64::from(row.claim.is_some()),
@@ -135,6 +135,8 @@ fn insert(group: &Group<'_>, row: &NewRow<'_>) -> Result<bool, Failure> {
         place.map(|place| place.checksum),
         body.map(|body| body.content_type.as_str()),
         body.filter(|body| !body.headers.is_empty()).map(header_text).transpose()?,
+        failed.map(|(plugin, _)| plugin.as_str()),
+        failed.map(|(_, kind)| kind.as_str()),
     ])?;
     Ok(inserted == 1)
 }

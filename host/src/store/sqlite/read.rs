@@ -115,6 +115,9 @@ pub(super) fn deliveries(connection: &Connection, query: &DeliveryQuery) -> Resu
     if let Some(payload) = query.payload {
         add("d.payload = (SELECT number FROM payloads WHERE id = ?)", Box::new(payload));
     }
+    if let Some(plugin) = &query.plugin {
+        add("d.plugin = ?", Box::new(plugin.to_string()));
+    }
     if let Some(before) = query.before {
         add("d.number < (SELECT number FROM deliveries WHERE id = ?)", Box::new(before));
     }
