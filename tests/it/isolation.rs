@@ -174,10 +174,10 @@ async fn a_process_serves_one_payload_after_another_until_it_is_ended_from_outsi
     for _ in 0..50 {
         assert_eq!(json_of(scene.run(&plugin).await), first, "each payload meets a fresh instance");
     }
-    // One was asked what the plugin says of itself, and each thread that calls guests has one.
+    // One was asked what the plugin says of itself, one was tried, and each thread that calls guests has one.
     let threads = std::thread::available_parallelism().unwrap().get() as u64;
     let started = scene.runtime.work_done().guest_processes;
-    assert!(started <= 1 + threads, "{started}");
+    assert!(started <= 2 + threads, "{started}");
     let waiting = serving("counts-for-long");
     assert!(!waiting.is_empty());
     for child in waiting {

@@ -163,6 +163,11 @@ impl Trial {
         (self.active.component.needed_grants(), self.active.terms.grants)
     }
 
+    /// Whether its guests run in processes of their own.
+    pub fn is_apart(&self) -> bool {
+        self.active.component.apart.is_some()
+    }
+
     /// Size of its file, in bytes.
     pub fn file_bytes(&self) -> u64 {
         self.active.bytes.len() as u64

@@ -125,6 +125,7 @@ const GOOD: &[&str] = &[
     "all_stages",
     "asks_for_all",
     "awkward_json_set",
+    "breaks_on_demand",
     "burns",
     "clock_and_random",
     "counts_calls",

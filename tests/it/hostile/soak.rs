@@ -66,8 +66,13 @@ async fn soak() {
     assert_eq!(told.iter().sum::<u64>(), calls() + calls() / CALLS_PER_DEADLINE);
     assert!(told.iter().all(|calls| *calls > 0));
     assert!(after.resident_kib < before.resident_kib + GROWTH_KIB, "{before:?} grew to {after:?}");
-    assert_eq!(after.files, before.files);
+    assert!(after.files <= before.files + files_of_processes(), "{before:?} grew to {after:?}");
     assert!(scene.serves_on().await);
+}
+
+/// Each thread of guests has a process for each plugin once it has called it, and two pipes to it.
+fn files_of_processes() -> usize {
+    2 * (AT_ONCE.len() + 1) * std::thread::available_parallelism().unwrap().get()
 }
 
 fn scene() -> Scene {

@@ -16,7 +16,7 @@ const RULE: &str = "9d1c9a7e-4444-4c38-9d5e-0d7a3c1f9b10";
 const PAYLOADS: usize = FANOUTS_MAX + 2;
 
 /// A minute of CPU time and more by the clock than any test waits: only the stop can end the guest.
-const POLICY: &str = "[limits]\ncpu_ms = 60000\nwall_factor = 100\n";
+const POLICY: &str = "isolation = \"host\"\n[limits]\ncpu_ms = 60000\nwall_factor = 100\n";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_host_stops_in_time_while_a_guest_loops_and_its_payloads_are_delivered_after_the_next_start() {

@@ -41,6 +41,7 @@ pub(super) fn run(arguments: &CheckArgs, program: Option<PathBuf>) -> anyhow::Re
     if has_signers {
         line("signed", &info.signed_by.map_or_else(|| "by nobody".to_owned(), |key| format!("by {key}")));
     }
+    line("runs", if trial.is_apart() { "in processes of its own" } else { "in the host's process" });
     line("configured", &configured);
     if let Some(schema) = info.config_schema {
         line("config", &format!("{schema:#}"));

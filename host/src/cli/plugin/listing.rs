@@ -10,7 +10,7 @@ use crate::plugin::{FailureRecord, PluginInfo};
 /// One line for each plugin, and one more for each thing that is wrong with it.
 pub(super) fn plugins(plugins: &[PluginInfo]) -> String {
     let rows = |plugin: &PluginInfo| {
-        let origin = plugin.file.clone().unwrap_or_else(|| "built in".to_owned());
+        let origin = origin(plugin);
         let head = [plugin.name.clone(), plugin.stages.to_string(), origin, failed(plugin)];
         let row = |head: [String; 4], text: String| head.into_iter().chain([text]).collect::<Vec<_>>();
         let mut troubles = troubles(plugin).into_iter();
@@ -21,6 +21,14 @@ pub(super) fn plugins(plugins: &[PluginInfo]) -> String {
     };
     let rows: Vec<_> = plugins.iter().flat_map(rows).collect();
     table(&["NAME", "STAGES", "FROM", "FAILED", "WHAT"], &rows)
+}
+
+fn origin(plugin: &PluginInfo) -> String {
+    match (&plugin.file, &plugin.signed_by) {
+        (None, _) => "built in".to_owned(),
+        (Some(file), None) => file.clone(),
+        (Some(file), Some(key)) => format!("{file}, signed by {key}"),
+    }
 }
 
 fn what(plugin: &PluginInfo) -> String {

@@ -9,12 +9,14 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
 use crate::document::Document;
 use crate::limits::TRIED_CONFIGURATIONS_MAX;
 use crate::model::plugin::{PluginFailure, PluginFailureKind, PluginName};
+use crate::plugin::limits::PluginLimits;
 use crate::plugin::registry::Active;
 use crate::plugin::registry::component::Callable;
 use crate::plugin::registry::loader::{Loader, Origin};
@@ -27,6 +29,10 @@ use crate::plugin::workshop::errand::Unmade;
 
 /// Two small runs, one of them failed, as LangSmith sends them.
 const CANNED_PAYLOAD: &[u8] = include_bytes!("smoke_payload.json");
+
+/// What the policy allows may be a minute, for payloads of 64 MiB.
+const TRIED_CPU_MAX: Duration = Duration::from_secs(1);
+const TRIED_WALL_FACTOR_MAX: u32 = 10;
 
 /// The configuration to try a plugin with that no rule uses.
 const NO_CONFIG: &str = "{}";
@@ -101,6 +107,7 @@ impl Activation {
 
     /// As a payload that is none of anybody's; what the plugin says of it in its own words is an answer.
     fn smoke(&self, active: &Active, config: &str, snapshot: Option<&Callable>) -> Result<(), Unfit> {
+        let limits = brief(active.terms.limits);
         let run = || {
             let document = canned();
             let links = Arc::new(Links::of(&document, Arc::default()));
@@ -108,7 +115,7 @@ impl Activation {
                 Some(component) => Called { name: &active.name, component, config: None },
                 None => Called { name: &active.name, component: &active.component, config: Some(config) },
             };
-            self.loader.guests.try_out(called, document, &links, &active.terms.limits)
+            self.loader.guests.try_out(called, document, &links, &limits)
         };
         let (mut made, mut usage) = run();
         // A busy machine must not refuse an honest file.
@@ -124,6 +131,12 @@ impl Activation {
             _ => Ok(()),
         }
     }
+}
+
+/// As long as two small runs may take anywhere: a start waits for it.
+fn brief(limits: PluginLimits) -> PluginLimits {
+    let cpu_base = limits.cpu_base.min(TRIED_CPU_MAX);
+    PluginLimits { cpu_base, wall_factor: limits.wall_factor.min(TRIED_WALL_FACTOR_MAX), ..limits }
 }
 
 fn shown(place: Option<&String>) -> String {
