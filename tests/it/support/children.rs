@@ -19,6 +19,11 @@ impl Child {
         String::from_utf8_lossy(&self.about("cmdline")).contains(&format!("plugin-child\0{errand}"))
     }
 
+    /// Whether there is such a process still, whoever its parent is by now.
+    pub(crate) fn is_there(&self) -> bool {
+        !self.is_zombie && !self.about("cmdline").is_empty()
+    }
+
     /// Whether its status has this line, whatever white space stands in it.
     pub(crate) fn has_status(&self, line: &str) -> bool {
         has_line(&self.about("status"), line)
@@ -49,13 +54,18 @@ fn has_line(text: &[u8], line: &str) -> bool {
 
 /// All of them.
 pub(crate) fn children() -> Vec<Child> {
+    children_of(std::process::id())
+}
+
+/// Those of another process.
+pub(crate) fn children_of(parent: u32) -> Vec<Child> {
     let ids = fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
     let about = |id: u32| {
         let stat = fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
         // `id (name) state parent …`, and a name may have anything in it.
         let mut fields = stat.rsplit_once(") ")?.1.split(' ');
         let is_zombie = fields.next() == Some("Z");
-        (fields.next()?.parse() == Ok(std::process::id())).then_some(Child { id, is_zombie })
+        (fields.next()?.parse() == Ok(parent)).then_some(Child { id, is_zombie })
     };
     ids.filter_map(about).collect()
 }
