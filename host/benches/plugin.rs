@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use regex::Regex;
 use runhook::document::Document;
 use runhook::model::plugin::PluginUse;
 use runhook::plugin::{ChainOutcome, PluginPolicy, PluginRuntime, RuntimeSettings, Trial, WasmRuntime};
@@ -91,12 +92,38 @@ fn sandbox(criterion: &mut Criterion) {
     group.finish();
 }
 
+/// Keys, card numbers, addresses and tokens.
+const PATTERNS: [&str; 4] = [
+    r"sk-[A-Za-z0-9]{20,}",
+    r"\b\d{4}[ -]?\d{4}[ -]?\d{4}[ -]?\d{4}\b",
+    r"[\w.+-]+@[\w-]+\.[\w.]+",
+    r"(?i)bearer [a-z0-9._-]+",
+];
+
+/// Four regular expressions over all strings of a payload, against the same ones natively over its text as it stands.
+fn patterns(criterion: &mut Criterion) {
+    let plugin = built_in("redact");
+    let redact = plugin.prepare(&json!({"patterns": PATTERNS}).to_string());
+    assert_eq!(redact.why_per_instance(), None);
+    let natively = PATTERNS.map(|pattern| Regex::new(pattern).expect("a pattern"));
+    let bytes = payload(RUNS);
+    let text = str::from_utf8(&bytes).expect("JSON").to_owned();
+    let document = Document::parse(bytes).expect("a payload");
+    let mut group = criterion.benchmark_group("four patterns over 100 runs x 10 KB");
+    group.throughput(Throughput::Bytes(text.len() as u64)).measurement_time(Duration::from_secs(5));
+    group.bench_function("in the sandbox", |bencher| {
+        bencher.iter(|| redact.pass(document.clone()).expect("a payload"));
+    });
+    group.bench_function("natively, over the text", |bencher| {
+        bencher.iter(|| natively.iter().filter(|pattern| black_box(pattern).is_match(black_box(&text))).count());
+    });
+    group.finish();
+}
+
 /// Four regular expressions as configuration, from a snapshot and configured in each instance.
 fn instances(criterion: &mut Criterion) {
     let redact = built_in("redact");
-    let config = json!({"patterns": [r"sk-[A-Za-z0-9]{20,}", r"\b\d{4}[ -]?\d{4}[ -]?\d{4}[ -]?\d{4}\b",
-        r"[\w.+-]+@[\w-]+\.[\w.]+", r"(?i)bearer [a-z0-9._-]+"]})
-    .to_string();
+    let config = json!({"patterns": PATTERNS}).to_string();
     let prepared = redact.prepare(&config);
     assert_eq!(prepared.why_per_instance(), None);
     let afresh = redact.per_instance(&config);
@@ -155,5 +182,5 @@ fn built_in(name: &str) -> Trial {
     Trial::built_in(&name.parse().expect("a name"), PluginPolicy::default()).expect("it is built in")
 }
 
-criterion_group!(benches, sandbox, instances, runs);
+criterion_group!(benches, sandbox, instances, patterns, runs);
 criterion_main!(benches);

@@ -13,6 +13,7 @@ mod source;
 #[cfg(test)]
 mod tests;
 mod text;
+mod webhook;
 
 use std::fmt;
 
