@@ -10,6 +10,7 @@ mod read;
 mod resolve;
 mod show;
 mod source;
+mod terms;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -20,9 +21,10 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::model::Timestamp;
-use crate::model::endpoint::Profile;
 use crate::model::ids::{ProjectId, RuleId, WebhookId};
+use crate::model::pace::Pace;
 use crate::model::plugin::PluginUse;
+use crate::model::retry::Retry;
 use crate::model::secret::Secret;
 
 pub use difference::{changes, is_same};
@@ -82,8 +84,12 @@ pub struct WebhookDefinition {
     pub url: Secret,
     /// Names in lower case.
     pub headers: Vec<(String, Secret)>,
-    /// Which outcomes are retried.
-    pub profile: Profile,
+    /// Which outcomes are retried, how often, after what delay.
+    pub retry: Retry,
+    /// How much is sent at once, how fast, in which order.
+    pub pace: Pace,
+    /// The newest first; not yet checked, since they may be masked.
+    pub signing_secrets: Vec<Secret>,
     /// The chain, in order.
     pub plugins: Vec<PluginUse>,
 }

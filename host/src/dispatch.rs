@@ -4,8 +4,12 @@
 //! inserted and claimed itself. A slot is the right to have one attempt in flight; a slow endpoint uses up its own slots
 //! and nobody else's. Knows nothing of plugins.
 
+mod breaker;
+mod bucket;
 pub mod classify;
+mod lane;
 pub mod retry;
+mod sign;
 mod slots;
 mod worker;
 
@@ -14,6 +18,7 @@ use std::sync::Arc;
 use tokio::sync::Notify;
 use tracing::warn;
 
+pub use breaker::Breaker;
 pub use slots::Slot;
 use slots::{Bounds, Slots};
 
@@ -22,10 +27,11 @@ use crate::limits;
 use crate::model::Timestamp;
 use crate::model::delivery::Claim;
 use crate::model::ids::{EndpointId, HostId};
+use crate::model::pace::Pace;
 use crate::outbound::Sender;
 use crate::rulebook::RuleBook;
 use crate::shutdown::Shutdown;
-use crate::store::{self, ClaimRequest, Store};
+use crate::store::{self, ClaimRequest, Room, Store};
 
 /// Bodies that one round of claims brings into memory, at most.
 const CLAIMS_PER_ROUND: usize = 64;
@@ -63,18 +69,34 @@ impl Dispatch {
         Self(Arc::new(Stage { store, rulebook, sender, clock, owner, slots, nudged }))
     }
 
-    /// A slot for one more attempt at the endpoint with a body of so many bytes; none where there is no free one, or where
-    /// older deliveries wait for it.
+    /// A slot for one more attempt at the endpoint with a body of so many bytes; none where there is no free one, where
+    /// older deliveries wait for it, or where the store alone knows whose turn it is.
     pub fn try_reserve(&self, endpoint: &EndpointId, bytes: usize) -> Option<Slot> {
-        self.0.slots.try_reserve(endpoint, bytes)
+        let pace = self.0.pace(endpoint);
+        if pace.is_ordered {
+            return None;
+        }
+        self.0.slots.try_reserve(endpoint, &pace, bytes, self.0.clock.now())
+    }
+
+    /// Where the endpoint's circuit breaker stands, and how many attempts are in flight.
+    pub fn state(&self, endpoint: &EndpointId) -> (Breaker, usize) {
+        self.0.slots.state(endpoint)
     }
 
     /// Makes the claimed attempt, in a task of its own.
     pub fn start(&self, claim: Claim, slot: Slot) {
         let stage = self.0.clone();
         tokio::spawn(async move {
-            stage.deliver(claim).await;
+            let endpoint = claim.endpoint.clone();
+            if let Some(verdict) = stage.deliver(claim).await {
+                stage.slots.report(&endpoint, verdict, stage.clock.now());
+            }
             drop(slot);
+            // The store alone knows what is next in the line.
+            if stage.pace(&endpoint).is_ordered {
+                stage.nudged.notify_one();
+            }
         });
     }
 
@@ -118,38 +140,54 @@ impl Dispatch {
         let (asked_at, freed) = loop {
             let (now, freed) = (stage.clock.now(), stage.slots.freed());
             let limit = stage.slots.free().min(CLAIMS_PER_ROUND);
-            let claims = if limit == 0 { Vec::new() } else { self.claim(limit, now).await? };
-            let is_last_round = claims.is_empty();
-            for claim in claims {
-                let slot = stage.slots.take(&claim.endpoint, claim.body.bytes.len());
-                self.start(claim, slot);
-            }
+            let is_last_round = limit == 0 || self.claim(limit, now).await? == 0;
             if is_last_round {
                 break (now, freed);
             }
         };
-        // What was due when the store was asked and was not claimed waits for a slot, whose end is a nudge. What became
-        // due since then was not asked for.
-        let next = stage.store.next_due().await?;
-        let is_behind = next.is_some_and(|next| next <= asked_at);
-        stage.slots.set_behind(is_behind);
+        // What was due when the store was asked and was not claimed waits for a slot, whose end is a nudge, or for its
+        // endpoint to open. What became due since then was not asked for.
+        let waiting = stage.store.waiting(asked_at).await?;
+        let opens_at = stage.slots.settle(waiting.is_overdue, stage.clock.now());
         // A slot that ended between the last round and now told nobody: nobody was behind yet.
-        if is_behind && stage.slots.freed() != freed {
+        if waiting.is_overdue && stage.slots.freed() != freed {
             self.nudge();
         }
-        Ok(next.filter(|_| !is_behind))
+        Ok(waiting.next.into_iter().chain(opens_at).min())
     }
 
-    async fn claim(&self, limit: usize, now: Timestamp) -> store::Result<Vec<Claim>> {
+    /// Starts what is due and has a slot, at most so much; how many there were.
+    async fn claim(&self, limit: usize, now: Timestamp) -> store::Result<usize> {
+        let stage = &self.0;
+        let asked = stage.clone();
         let request = ClaimRequest {
-            owner: self.0.owner,
+            owner: stage.owner,
             now,
             lease_until: after(now, limits::LEASE),
-            in_flight: self.0.slots.in_flight(),
-            per_endpoint_max: limits::ATTEMPTS_PER_ENDPOINT_MAX,
+            room: Room::by(move |endpoint| asked.slots.room(endpoint, &asked.pace(endpoint), now)),
             limit,
-            bytes_max: self.0.slots.free_bytes(),
+            bytes_max: stage.slots.free_bytes(),
         };
-        self.0.store.claim(request).await
+        stage.slots.set_claiming(true);
+        let claims = stage.store.claim(request).await;
+        let claims = claims.inspect_err(|_| stage.slots.set_claiming(false))?;
+        let count = claims.len();
+        let slots: Vec<_> = claims
+            .iter()
+            .map(|claim| {
+                let pace = stage.pace(&claim.endpoint);
+                stage.slots.take(&claim.endpoint, &pace, claim.body.bytes.len(), now)
+            })
+            .collect();
+        stage.slots.set_claiming(false);
+        claims.into_iter().zip(slots).for_each(|(claim, slot)| self.start(claim, slot));
+        Ok(count)
+    }
+}
+
+impl Stage {
+    /// The endpoint's pace as its rule has it now.
+    fn pace(&self, endpoint: &EndpointId) -> Pace {
+        self.rulebook.snapshot().webhook(endpoint).map(|webhook| webhook.endpoint.pace).unwrap_or_default()
     }
 }

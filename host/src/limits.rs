@@ -75,8 +75,9 @@ pub const OFFLOAD_PUTS_MAX: usize = 16;
 /// and writes its layers.
 pub const LAYER_BYTES_MAX: usize = 40 * 1024 * 1024;
 
-/// How long a link to a blob is good: longer than any delivery is tried, and a day.
-pub const LINK_LIFETIME: Duration = Duration::from_secs(2 * 24 * 3600);
+/// How long a link to a blob is good: longer than any delivery is tried by its own schedule, and a day; S3 takes at most 7
+/// days.
+pub const LINK_LIFETIME: Duration = Duration::from_hours(6 * 24);
 
 /// Bytes of the fields that plugins read of one payload and that lie elsewhere: as much as a payload may have itself.
 pub const FETCHED_BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -213,11 +214,26 @@ pub const EXPANDED_TRACES_MAX: usize = 100_000;
 /// all are forgotten, and the next change of each asks its tree as a whole.
 pub const TRACES_REMEMBERED_MAX: usize = 10_000;
 
-/// How long a claim lasts: longer than an attempt can take (5 s to connect, 5 s for the head, 5 s for the body).
-pub const LEASE: Duration = Duration::from_secs(30);
+/// The longest timeout of a webhook, in seconds: Standard Webhooks recommends 15 to 30.
+pub const TIMEOUT_SECONDS_MAX: u32 = 60;
 
-/// How long an attempt can take at most; a claim with less of its lease left is not sent.
-pub const ATTEMPT_DURATION_MAX: Duration = Duration::from_secs(15);
+/// How long a claim lasts: longer than an attempt can take (twice the longest timeout, and 5 s for the body).
+pub const LEASE: Duration = Duration::from_secs(150);
+
+/// Attempts of one delivery.
+pub const ATTEMPTS_OF_DELIVERY_MAX: u32 = 100;
+
+/// How long the delays between attempts may be together, before jitter: the durable schedule takes 75 hours.
+pub const BACKOFF_MAX: Duration = Duration::from_hours(4 * 24);
+
+/// Secrets that requests are signed with at once: the one before, and one that nobody knows yet.
+pub const SIGNING_SECRETS_MAX: usize = 4;
+
+/// The lowest rate that a webhook may be limited to, per second: one attempt in 100 s.
+pub const RATE_PER_SECOND_MIN: f64 = 0.01;
+
+/// The highest one: above it none is needed.
+pub const RATE_PER_SECOND_MAX: f64 = 10_000.0;
 
 /// How often fan-out and dispatch look at the store without being nudged.
 pub const TICK: Duration = Duration::from_secs(1);
@@ -287,9 +303,9 @@ pub const PLUGIN_CACHE_KEPT: Duration = Duration::from_hours(40 * 24);
 /// Bytes of the plugin cache on disk; the entries that were not used for longest go.
 pub const PLUGIN_CACHE_BYTES_MAX: u64 = 2 * 1024 * 1024 * 1024;
 
-/// How long a stopping host waits for attempts in flight, as long as one can take, and for plugins at work; what is left
-/// is taken over by the next start.
-pub const SHUTDOWN_GRACE: Duration = ATTEMPT_DURATION_MAX;
+/// How long a stopping host waits for attempts in flight, as long as one with the default timeout can take, and for plugins
+/// at work; what is left is taken over by the next start.
+pub const SHUTDOWN_GRACE: Duration = Duration::from_secs(15);
 
 /// Longest error text that is kept of an attempt or a plugin, in bytes.
 pub const ERROR_TEXT_BYTES_MAX: usize = 2048;

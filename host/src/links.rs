@@ -105,12 +105,21 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::dispatch::retry::terms;
-    use crate::model::endpoint::Profile;
+    use crate::dispatch::retry::Terms;
+    use crate::model::retry::{Profile, Retry};
 
     #[test]
     fn a_link_outlives_every_retry_by_a_day() {
-        let tried: Duration = terms(Profile::Langsmith).delays.iter().map(|delay| 2 * *delay + limits::LEASE).sum();
-        assert!(limits::LINK_LIFETIME >= tried + limits::LEASE + Duration::from_secs(24 * 3600));
+        let retries = limits::ATTEMPTS_OF_DELIVERY_MAX - 1;
+        let longest = Retry {
+            timeout_seconds: Some(limits::TIMEOUT_SECONDS_MAX),
+            attempts: Some(limits::ATTEMPTS_OF_DELIVERY_MAX),
+            backoff_seconds: Some(vec![limits::BACKOFF_MAX.as_secs() as u32 / retries]),
+            ..Retry::default()
+        };
+        for retry in [longest, Retry { profile: Profile::Durable, ..Retry::default() }, Retry::default()] {
+            let tried = Terms::of(&retry).tried_max() + Duration::from_hours(24);
+            assert!(limits::LINK_LIFETIME >= tried, "{tried:?}");
+        }
     }
 }

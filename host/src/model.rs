@@ -8,12 +8,15 @@ pub mod dataset;
 pub mod delivery;
 pub mod endpoint;
 pub mod ids;
+pub mod pace;
 pub mod payload;
 pub mod plugin;
 pub mod project;
+pub mod retry;
 pub mod rule;
 pub mod run;
 pub mod secret;
+pub mod signing;
 
 /// A point in time, to the microsecond in the store.
 pub type Timestamp = jiff::Timestamp;

@@ -7,6 +7,7 @@ mod fetch;
 mod http_sender;
 mod progress;
 mod resolver;
+mod retry_after;
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -19,6 +20,7 @@ use url::Url;
 pub use address::{AddressPolicy, Forbidden};
 pub use fetch::{Allowance, Fetch, FetchFailure, Share};
 pub use http_sender::{HttpSender, SenderError};
+pub use retry_after::RetryAfter;
 
 /// One POST to a receiver.
 #[derive(Clone, Debug)]
@@ -44,6 +46,8 @@ pub struct Exchange {
     pub duration: Duration,
     /// The final status, or why there is none. The body was read (capped) and thrown away.
     pub result: Result<StatusCode, SendFailure>,
+    /// When the receiver wants to be asked again, where its answer says so.
+    pub retry_after: Option<RetryAfter>,
 }
 
 /// Why there is no answer. Messages never show the URL's path or query.

@@ -183,8 +183,8 @@ mod tests {
     #[test]
     fn blobs_outlive_what_names_them_and_links_to_them() {
         let day = Duration::from_hours(24);
-        assert_eq!(Periods::default().blobs(), 47 * day);
+        assert_eq!(Periods::default().blobs(), 51 * day);
         let periods = Periods { runs: 90 * day, history: day };
-        assert_eq!(periods.blobs(), 94 * day);
+        assert_eq!(periods.blobs(), 98 * day);
     }
 }

@@ -10,13 +10,15 @@
 #[cfg(test)]
 mod conformance;
 pub mod datasets;
+pub mod endpoints;
 pub mod offload;
 pub mod release;
 pub mod retention;
 pub mod runs;
 pub mod sqlite;
 
-use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -29,6 +31,7 @@ use crate::model::payload::PendingPayload;
 use crate::model::plugin::PluginName;
 use crate::model::rule::Rule;
 use crate::store::datasets::DatasetStore;
+use crate::store::endpoints::EndpointStore;
 use crate::store::offload::OffloadStore;
 use crate::store::release::ReleaseStore;
 use crate::store::retention::RetentionStore;
@@ -95,14 +98,48 @@ pub struct ClaimRequest {
     pub now: Timestamp,
     /// Until when the claims last.
     pub lease_until: Timestamp,
-    /// Attempts that the host already has in flight, per endpoint; absent means none.
-    pub in_flight: HashMap<EndpointId, usize>,
-    /// In-flight attempts per endpoint, counted with `in_flight`, that the host will not go beyond.
-    pub per_endpoint_max: usize,
+    /// How many claims the host has room for, per endpoint.
+    pub room: Room,
     /// Claims in all.
     pub limit: usize,
     /// Bytes of their bodies; the last one may pass it, so that none is too large to be claimed.
     pub bytes_max: usize,
+}
+
+/// How many claims a host has room for at an endpoint: asked for those alone for which something is due.
+#[derive(Clone)]
+pub struct Room(Arc<dyn Fn(&EndpointId) -> usize + Send + Sync>);
+
+impl Room {
+    /// As the closure says. It must not ask the store.
+    pub fn by(room: impl Fn(&EndpointId) -> usize + Send + Sync + 'static) -> Self {
+        Self(Arc::new(room))
+    }
+
+    /// The same at each endpoint.
+    pub fn everywhere(room: usize) -> Self {
+        Self::by(move |_| room)
+    }
+
+    /// At this endpoint.
+    pub fn at(&self, endpoint: &EndpointId) -> usize {
+        (self.0)(endpoint)
+    }
+}
+
+impl fmt::Debug for Room {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Room")
+    }
+}
+
+/// What waits in the queue.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Waiting {
+    /// Something could be claimed, by who has room for it.
+    pub is_overdue: bool,
+    /// When the next one becomes due after that, or a lease ends.
+    pub next: Option<Timestamp>,
 }
 
 /// What fan-out asks for besides inserting: claims on what it has just made, so that it can be sent at once.
@@ -160,7 +197,7 @@ pub struct ReplaySource {
 
 /// What is durable. See the module's text for the rules that every method keeps.
 #[async_trait]
-pub trait Store: DatasetStore + OffloadStore + ReleaseStore + RetentionStore + RunStore {
+pub trait Store: DatasetStore + EndpointStore + OffloadStore + ReleaseStore + RetentionStore + RunStore {
     /// Inserts, replaces and removes rules. Pending and held deliveries of webhooks that are no longer there become
     /// `cancelled` in the same transaction; `now` is written as the time of it.
     async fn change_rules(&self, changes: RuleChanges, now: Timestamp) -> Result<Cancelled>;
@@ -182,7 +219,7 @@ pub trait Store: DatasetStore + OffloadStore + ReleaseStore + RetentionStore + R
     /// A delivery that already exists (same payload, same webhook, no replay) is left as it is and not claimed. One to
     /// a webhook that was removed meanwhile is inserted as `cancelled`. Bodies that are equal are stored once, and not
     /// at all where they equal the payload. The claims come back in the order asked for, without those of deliveries
-    /// that are not `pending` by this call.
+    /// that are not `pending` by this call, and of those to endpoints that are disabled or ordered.
     async fn fan_out(
         &self,
         payload: &PendingPayload,
@@ -191,20 +228,22 @@ pub trait Store: DatasetStore + OffloadStore + ReleaseStore + RetentionStore + R
         now: Timestamp,
     ) -> Result<Vec<Claim>>;
 
-    /// Claims due deliveries, fairly over endpoints, oldest due first within one. A claim takes the attempt's number;
+    /// Claims due deliveries, fairly over endpoints, oldest due first within one. An endpoint that is disabled gets no
+    /// claim. One that is ordered gets one at a time, in the order in which payloads were accepted: none before what is
+    /// earlier has come to its end or waits for its retry, or is still to be fanned out. A claim takes the attempt's number;
     /// where the attempt before it has no outcome (its lease ran out), that one is recorded as `interrupted`. The
     /// first interrupted attempt of a delivery does not count against its retry budget.
     async fn claim(&self, request: ClaimRequest) -> Result<Vec<Claim>>;
 
-    /// DELIVER: writes the attempt's outcome and advances the delivery. False where the claim was taken over, or the
+    /// DELIVER: writes the attempt's outcome and advances the delivery; [`Next::Gone`] also disables its endpoint. False where the claim was taken over, or the
     /// delivery was cancelled meanwhile: then nothing but a missing record of this attempt is written.
     async fn complete(&self, claim: &Claim, attempt: Attempt, next: Next) -> Result<bool>;
 
     /// Ends all leases that this store knows, whoever holds them: for a host that starts alone on its data.
     async fn end_leases(&self) -> Result<u64>;
 
-    /// The earliest time at which a pending delivery without a live lease becomes due.
-    async fn next_due(&self) -> Result<Option<Timestamp>>;
+    /// What waits for a claim at this time.
+    async fn waiting(&self, now: Timestamp) -> Result<Waiting>;
 
     /// Deliveries, newest first.
     async fn deliveries(&self, query: DeliveryQuery) -> Result<Vec<Delivery>>;

@@ -1,9 +1,12 @@
 //! docs/delivery.md names the test behind each promise; the tests have to be there.
 
 /// Where the tests are that the page names.
-const SOURCES: [&str; 5] = [
+const SOURCES: [&str; 8] = [
     include_str!("dispatching.rs"),
     include_str!("langsmith_profile.rs"),
+    include_str!("durable_profile.rs"),
+    include_str!("pacing.rs"),
+    include_str!("../../host/src/dispatch/retry.rs"),
     include_str!("../../host/src/outbound/address.rs"),
     include_str!("../../host/src/outbound/http_sender.rs"),
     include_str!("../../host/src/outbound/resolver.rs"),

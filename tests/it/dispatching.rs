@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
+use runhook::dispatch::retry::Terms;
 use runhook::limits;
 use runhook::model::attempt::Outcome;
 use runhook::model::delivery::State;
 use runhook::model::payload::Body;
+use runhook::model::retry::Retry;
 use runhook::model::secret::Secret;
 use runhook::outbound::{AddressPolicy, HttpSender};
 use tokio::time::timeout;
@@ -163,10 +165,11 @@ async fn a_claim_with_too_little_of_its_lease_left_is_not_sent() {
     let engine = Engine::start(clock.clone(), &[&receiver.url()]).await;
     let id = engine.queue(0, Body::json(Bytes::from_static(b"{}"))).await;
     let claim = engine.claim().await;
-    clock.advance(limits::LEASE - limits::ATTEMPT_DURATION_MAX + Duration::from_millis(1));
+    let attempt_max = Terms::of(&Retry::default()).attempt_max();
+    clock.advance(limits::LEASE - attempt_max + Duration::from_millis(1));
     let slot = engine.dispatch.try_reserve(&claim.endpoint, claim.body.bytes.len()).unwrap();
     engine.dispatch.start(claim, slot);
-    clock.advance(limits::ATTEMPT_DURATION_MAX);
+    clock.advance(attempt_max);
     assert_eq!(outcomes(&engine.settled(id).await), [Outcome::Interrupted, Outcome::Delivered]);
     assert_eq!(receiver.received().len(), 1);
 }

@@ -2,6 +2,9 @@
 
 use std::collections::BTreeSet;
 
+use serde_json::json;
+
+use crate::model::endpoint::Endpoint;
 use crate::model::rule::{Rule, RunSource, Webhook};
 
 /// Whether two rules mean the same; when they were written does not count.
@@ -78,12 +81,36 @@ fn webhook_changes(before: &Webhook, after: &Webhook) -> Vec<String> {
     for name in names {
         lines.extend(secret(&format!("{at}.headers.{name}"), old.headers.get(name), new.headers.get(name)));
     }
-    if old.profile != new.profile {
-        lines.push(format!("{at}.profile: {:?} -> {:?}", old.profile, new.profile));
-    }
+    lines.extend(terms_changes(&at, old, new));
     if before.plugins != after.plugins {
         let shown = |webhook: &Webhook| serde_json::to_string(&webhook.plugins).unwrap_or_default();
         lines.push(format!("{at}.plugins: {} -> {}", shown(before), shown(after)));
+    }
+    lines
+}
+
+/// One line for each key of the terms; what is not there is shown as `null`.
+fn terms_changes(at: &str, before: &Endpoint, after: &Endpoint) -> Vec<String> {
+    let shown = |endpoint: &Endpoint| {
+        let (retry, pace) = (&endpoint.retry, &endpoint.pace);
+        [
+            ("profile", json!(retry.profile)),
+            ("timeout_seconds", json!(retry.timeout_seconds)),
+            ("attempts", json!(retry.attempts)),
+            ("backoff_seconds", json!(retry.backoff_seconds)),
+            ("concurrency", json!(pace.concurrency)),
+            ("rate_per_second", json!(pace.rate_per_second)),
+            ("ordered", json!(pace.is_ordered)),
+        ]
+    };
+    let pairs = shown(before).into_iter().zip(shown(after));
+    let mut lines: Vec<_> = pairs
+        .filter(|((_, old), (_, new))| old != new)
+        .map(|((key, old), (_, new))| format!("{at}.{key}: {old} -> {new}"))
+        .collect();
+    let (old, new) = (&before.signing_secrets, &after.signing_secrets);
+    if old != new {
+        lines.push(format!("{at}.signing_secrets: {} -> {}, changed", old.len(), new.len()));
     }
     lines
 }

@@ -9,6 +9,7 @@ use crate::model::ids::{ProjectId, RuleId, WebhookId};
 use crate::model::project::{DEFAULT_PROJECT, Project};
 use crate::model::rule::{Rule, RunSource, Webhook};
 use crate::model::secret::{MASK, Secret};
+use crate::model::signing::SigningSecret;
 
 /// Characters of a webhook's default id: 64 bits, for at most 32 webhooks of a rule.
 const DEFAULT_ID_CHARS: usize = 16;
@@ -124,8 +125,33 @@ fn resolve_webhook(
         let value = unmasked(value, kept, &place(at, &format!("headers.{name}")), problems)?;
         headers.insert(name, value);
     }
+    let kept = old.map_or(&[][..], |old| &old.endpoint.signing_secrets);
+    let signing_secrets = resolve_signing(webhook.signing_secrets, kept, &place(at, "signing_secrets"), problems)?;
     let id = webhook.id.unwrap_or_else(|| default_id(rule, &url));
-    Some(Webhook { id, endpoint: Endpoint { url, headers, profile: webhook.profile }, plugins: webhook.plugins })
+    let endpoint = Endpoint { url, headers, retry: webhook.retry, pace: webhook.pace, signing_secrets };
+    Some(Webhook { id, endpoint, plugins: webhook.plugins })
+}
+
+/// The first mask stands for the first secret that there is, the second for the second: so a new one is put before them,
+/// and the last one is left out.
+fn resolve_signing(
+    given: Vec<Secret>,
+    kept: &[SigningSecret],
+    at: &str,
+    problems: &mut Problems,
+) -> Option<Vec<SigningSecret>> {
+    let mut kept = kept.iter();
+    let mut secrets = Vec::new();
+    for (index, secret) in given.into_iter().enumerate() {
+        let at = format!("{at}[{index}]");
+        let masked = (secret.expose() == MASK).then(|| kept.next()).flatten();
+        let secret = unmasked(secret, masked.map(SigningSecret::secret), &at, problems)?;
+        match SigningSecret::parse(secret) {
+            Ok(secret) => secrets.push(secret),
+            Err(error) => problems.push(Problem { at, problem: error.to_string() }),
+        }
+    }
+    Some(secrets)
 }
 
 /// The stored webhook that a definition stands for: by id, else by its URL as it is shown.

@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::model::endpoint::Endpoint;
 use crate::model::rule::{Rule, Webhook};
 use crate::model::secret::MASK;
 
@@ -37,11 +38,19 @@ pub(super) fn relay_path(rule: &Rule) -> Option<String> {
 fn webhook(webhook: &Webhook) -> Value {
     let headers: Map<String, Value> =
         webhook.endpoint.headers.keys().map(|name| (name.clone(), Value::from(MASK))).collect();
+    let Endpoint { retry, pace, signing_secrets, .. } = &webhook.endpoint;
     json!({
         "id": webhook.id,
         "url": webhook.endpoint.url.to_string(),
         "headers": headers,
-        "profile": webhook.endpoint.profile,
+        "profile": retry.profile,
+        "timeout_seconds": retry.timeout_seconds,
+        "attempts": retry.attempts,
+        "backoff_seconds": retry.backoff_seconds,
+        "concurrency": pace.concurrency,
+        "rate_per_second": pace.rate_per_second,
+        "ordered": pace.is_ordered,
+        "signing_secrets": signing_secrets.iter().map(|_| MASK).collect::<Vec<_>>(),
         "plugins": webhook.plugins,
     })
 }

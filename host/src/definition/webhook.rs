@@ -5,15 +5,16 @@ use serde_json::Value;
 
 use crate::definition::object::Object;
 use crate::definition::read::{bounded, problem};
+use crate::definition::terms::{TERMS_KEYS, pace, retry, signing_secrets};
 use crate::definition::{Problems, WebhookDefinition};
 use crate::limits;
-use crate::model::endpoint::{HOST_HEADERS, Profile};
+use crate::model::endpoint::HOST_HEADERS;
 use crate::model::ids::WebhookId;
 use crate::model::plugin::{OnError, PluginName, PluginUse};
 use crate::model::secret::Secret;
 use crate::nearest::did_you_mean;
 
-const WEBHOOK_KEYS: &[&str] = &["id", "url", "headers", "profile", "plugins"];
+const WEBHOOK_KEYS: &[&str] = &["id", "url", "headers", "plugins"];
 const PLUGIN_KEYS: &[&str] = &["name", "config", "on_error"];
 
 /// Headers of one webhook.
@@ -32,7 +33,7 @@ pub(super) fn webhooks(rule: &Object<'_>, problems: &mut Problems) -> Vec<Webhoo
 
 fn webhook(value: &Value, at: &str, problems: &mut Problems) -> Option<WebhookDefinition> {
     let object = Object::new(value, at, problems)?;
-    object.only(WEBHOOK_KEYS, problems);
+    object.only(&[WEBHOOK_KEYS, TERMS_KEYS].concat(), problems);
     let id = object.string("id", problems).map(|id| {
         let is_valid = (1..=WEBHOOK_ID_BYTES_MAX).contains(&id.len())
             && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
@@ -47,9 +48,10 @@ fn webhook(value: &Value, at: &str, problems: &mut Problems) -> Option<WebhookDe
     }
     let url = object.string("url", problems).and_then(|url| bounded(url, &object.place("url"), problems));
     let headers = headers(&object, problems);
-    let profile = profile(&object, problems);
+    let (retry, pace) = (retry(&object, problems), pace(&object, problems));
+    let signing_secrets = signing_secrets(&object, problems);
     let plugins = plugins(&object, problems);
-    Some(WebhookDefinition { id, url: url?, headers, profile, plugins })
+    Some(WebhookDefinition { id, url: url?, headers, retry, pace, signing_secrets, plugins })
 }
 
 fn headers(webhook: &Object<'_>, problems: &mut Problems) -> Vec<(String, Secret)> {
@@ -81,18 +83,6 @@ fn headers(webhook: &Object<'_>, problems: &mut Problems) -> Vec<(String, Secret
         problems.push(problem(&place, &format!("are {}; a webhook has at most {HEADERS_MAX}", headers.len())));
     }
     headers
-}
-
-fn profile(webhook: &Object<'_>, problems: &mut Problems) -> Profile {
-    let Some(name) = webhook.string("profile", problems) else { return Profile::default() };
-    match name {
-        "langsmith" => Profile::Langsmith,
-        other => {
-            let hint = did_you_mean(other, ["langsmith"]);
-            problems.push(problem(&webhook.place("profile"), &format!("there is no profile `{other}`{hint}")));
-            Profile::default()
-        }
-    }
 }
 
 fn plugins(webhook: &Object<'_>, problems: &mut Problems) -> Vec<PluginUse> {

@@ -1,4 +1,5 @@
-//! Slots: how many attempts are in flight, per endpoint and in all, and how many bytes their bodies hold in memory.
+//! Slots: the right to have an attempt in flight. How many there are is bounded in all, by number and by the bytes of
+//! bodies in memory, and per endpoint: by its pace and its circuit breaker.
 //!
 //! An endpoint for which older deliveries wait in the store gives no slot to fresh ones: they would overtake for ever.
 
@@ -7,7 +8,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
+use crate::dispatch::breaker::{Breaker, Verdict};
+use crate::dispatch::lane::Lane;
+use crate::model::Timestamp;
 use crate::model::ids::EndpointId;
+use crate::model::pace::Pace;
 
 pub(super) struct Slots {
     shared: Arc<Shared>,
@@ -16,7 +21,7 @@ pub(super) struct Slots {
 /// How much may be in flight.
 #[derive(Clone, Copy)]
 pub(super) struct Bounds {
-    /// Attempts at one endpoint.
+    /// Attempts at one endpoint that has no bound of its own.
     pub(super) per_endpoint: usize,
     /// Attempts in all.
     pub(super) attempts: usize,
@@ -34,12 +39,15 @@ struct Shared {
 
 #[derive(Default)]
 struct Counts {
-    in_flight: HashMap<EndpointId, usize>,
+    lanes: HashMap<EndpointId, Lane>,
     total: usize,
     bytes: usize,
     /// Endpoints that had no free slot when one was asked for.
     crowded: HashSet<EndpointId>,
-    is_behind: bool,
+    /// Something that is due had to stay because of what all endpoints share.
+    is_short: bool,
+    /// The store is asked for what is due: an endpoint with a bound of its own gives no other slots meanwhile.
+    is_claiming: bool,
     /// Slots that were given back so far.
     freed: u64,
 }
@@ -57,32 +65,41 @@ impl Slots {
         Self { shared: Arc::new(shared) }
     }
 
-    pub(super) fn try_reserve(&self, endpoint: &EndpointId, bytes: usize) -> Option<Slot> {
+    pub(super) fn try_reserve(&self, endpoint: &EndpointId, pace: &Pace, bytes: usize, now: Timestamp) -> Option<Slot> {
         let bounds = self.shared.bounds;
         let mut counts = self.shared.counts();
-        let used = counts.in_flight.get(endpoint).copied().unwrap_or(0);
         let is_too_much = counts.total > 0 && counts.bytes + bytes > bounds.bytes;
-        let is_full = used >= bounds.per_endpoint || counts.total >= bounds.attempts || is_too_much;
-        if is_full {
+        let is_held = counts.is_claiming && pace.is_bounded();
+        let is_full = counts.total >= bounds.attempts || is_too_much || is_held;
+        if is_full || counts.room(endpoint, pace, bounds.per_endpoint, now) == 0 {
             counts.crowded.insert(endpoint.clone());
-        }
-        if is_full || counts.crowded.contains(endpoint) {
             return None;
         }
-        Some(self.add(&mut counts, endpoint, bytes))
+        if counts.crowded.contains(endpoint) {
+            return None;
+        }
+        Some(self.add(&mut counts, endpoint, pace, bytes, now))
     }
 
     /// A slot for what the store has counted already. Slots that fan-out took while the store was asked come on top, for as
-    /// long as these attempts last.
-    pub(super) fn take(&self, endpoint: &EndpointId, bytes: usize) -> Slot {
-        self.add(&mut self.shared.counts(), endpoint, bytes)
+    /// long as these attempts last; but never at an endpoint with a bound of its own.
+    pub(super) fn take(&self, endpoint: &EndpointId, pace: &Pace, bytes: usize, now: Timestamp) -> Slot {
+        self.add(&mut self.shared.counts(), endpoint, pace, bytes, now)
     }
 
-    fn add(&self, counts: &mut Counts, endpoint: &EndpointId, bytes: usize) -> Slot {
-        *counts.in_flight.entry(endpoint.clone()).or_default() += 1;
+    fn add(&self, counts: &mut Counts, endpoint: &EndpointId, pace: &Pace, bytes: usize, now: Timestamp) -> Slot {
+        match counts.lanes.get_mut(endpoint) {
+            Some(lane) => lane.begin(pace, now),
+            None => counts.lanes.entry(endpoint.clone()).or_default().begin(pace, now),
+        }
         counts.total += 1;
         counts.bytes += bytes;
         Slot { endpoint: endpoint.clone(), bytes, shared: self.shared.clone() }
+    }
+
+    /// How many more attempts the endpoint may have.
+    pub(super) fn room(&self, endpoint: &EndpointId, pace: &Pace, now: Timestamp) -> usize {
+        self.shared.counts().room(endpoint, pace, self.shared.bounds.per_endpoint, now)
     }
 
     /// How many more attempts there may be; none while their bodies have no room.
@@ -102,24 +119,42 @@ impl Slots {
         self.shared.counts().freed
     }
 
-    pub(super) fn in_flight(&self) -> HashMap<EndpointId, usize> {
-        self.shared.counts().in_flight.clone()
+    /// Whether the store is being asked for what is due.
+    pub(super) fn set_claiming(&self, is_claiming: bool) {
+        self.shared.counts().is_claiming = is_claiming;
     }
 
     /// After a round of claims: whether something that is due had to stay. Endpoints that have free slots now, or all
-    /// where nothing stayed, take fresh deliveries again.
-    pub(super) fn set_behind(&self, is_behind: bool) {
-        let mut counts = self.shared.counts();
-        counts.is_behind = is_behind;
-        let Counts { in_flight, crowded, .. } = &mut *counts;
+    /// where nothing stayed, take fresh deliveries again. When the first of the endpoints that time alone has closed opens.
+    pub(super) fn settle(&self, is_behind: bool, now: Timestamp) -> Option<Timestamp> {
         let per_endpoint = self.shared.bounds.per_endpoint;
-        let is_full = |endpoint: &EndpointId| in_flight.get(endpoint).is_some_and(|used| *used >= per_endpoint);
-        if is_behind {
-            crowded.retain(|endpoint| is_full(endpoint));
-            crowded.extend(in_flight.keys().filter(|endpoint| is_full(endpoint)).cloned());
-        } else {
-            crowded.clear();
+        let is_short = is_behind && self.free() == 0;
+        let mut counts = self.shared.counts();
+        counts.is_short = is_short;
+        let Counts { lanes, crowded, .. } = &mut *counts;
+        crowded.clear();
+        let mut opens_at: Option<Timestamp> = None;
+        lanes.retain(|endpoint, lane| {
+            let closed_until = lane.opens_at(now);
+            opens_at = opens_at.into_iter().chain(closed_until).min();
+            if is_behind && lane.room_as_known(per_endpoint, now) == 0 {
+                crowded.insert(endpoint.clone());
+            }
+            !lane.is_as_new(now)
+        });
+        opens_at
+    }
+
+    /// Takes note of what an attempt says of its endpoint.
+    pub(super) fn report(&self, endpoint: &EndpointId, verdict: Verdict, now: Timestamp) {
+        if let Some(lane) = self.shared.counts().lanes.get_mut(endpoint) {
+            lane.report(verdict, now);
         }
+    }
+
+    /// Where the breakers stand that do not simply admit, and the attempts that are in flight.
+    pub(super) fn state(&self, endpoint: &EndpointId) -> (Breaker, usize) {
+        self.shared.counts().lanes.get(endpoint).map(Lane::state).unwrap_or_default()
     }
 
     pub(super) async fn all_free(&self) {
@@ -129,6 +164,15 @@ impl Slots {
                 return;
             }
             changed.await;
+        }
+    }
+}
+
+impl Counts {
+    fn room(&mut self, endpoint: &EndpointId, pace: &Pace, others: usize, now: Timestamp) -> usize {
+        match self.lanes.get_mut(endpoint) {
+            Some(lane) => lane.room(pace, others, now),
+            None => Lane::default().room(pace, others, now),
         }
     }
 }
@@ -145,13 +189,10 @@ impl Drop for Slot {
         counts.total -= 1;
         counts.freed += 1;
         counts.bytes -= self.bytes;
-        if let Some(used) = counts.in_flight.get_mut(&self.endpoint) {
-            *used -= 1;
-            if *used == 0 {
-                counts.in_flight.remove(&self.endpoint);
-            }
+        if let Some(lane) = counts.lanes.get_mut(&self.endpoint) {
+            lane.end();
         }
-        if counts.is_behind || counts.crowded.contains(&self.endpoint) {
+        if counts.is_short || counts.crowded.contains(&self.endpoint) {
             self.shared.freed.notify_one();
         }
         if counts.total == 0 {
@@ -165,6 +206,14 @@ mod tests {
     use super::*;
     use crate::model::ids::{RuleId, WebhookId};
 
+    const NOW: Timestamp = Timestamp::UNIX_EPOCH;
+
+    impl Slots {
+        fn reserved(&self, endpoint: &EndpointId, bytes: usize) -> Option<Slot> {
+            self.try_reserve(endpoint, &Pace::default(), bytes, NOW)
+        }
+    }
+
     fn endpoint(name: &str) -> EndpointId {
         EndpointId { rule: RuleId(uuid::Uuid::nil()), webhook: WebhookId(name.to_owned()) }
     }
@@ -176,20 +225,20 @@ mod tests {
     #[test]
     fn bodies_have_room_together_and_a_larger_one_has_it_alone() {
         let slots = slots();
-        let large = slots.try_reserve(&endpoint("a"), 1_000).expect("it is alone");
+        let large = slots.reserved(&endpoint("a"), 1_000).expect("it is alone");
         assert_eq!((slots.free(), slots.free_bytes()), (0, 0));
-        assert!(slots.try_reserve(&endpoint("b"), 1).is_none());
+        assert!(slots.reserved(&endpoint("b"), 1).is_none());
         drop(large);
-        slots.set_behind(false);
-        let _small = slots.try_reserve(&endpoint("b"), 60).expect("there is room");
-        assert!(slots.try_reserve(&endpoint("c"), 60).is_none());
+        slots.settle(false, NOW);
+        let _small = slots.reserved(&endpoint("b"), 60).expect("there is room");
+        assert!(slots.reserved(&endpoint("c"), 60).is_none());
         assert_eq!((slots.free(), slots.free_bytes()), (2, 40));
     }
 
     #[test]
     fn a_slot_that_ends_while_nobody_is_behind_is_counted() {
         let slots = slots();
-        let (first, second) = (slots.try_reserve(&endpoint("a"), 1), slots.take(&endpoint("a"), 1));
+        let (first, second) = (slots.reserved(&endpoint("a"), 1), slots.take(&endpoint("a"), &Pace::default(), 1, NOW));
         assert_eq!(slots.freed(), 0);
         drop((first, second));
         assert_eq!(slots.freed(), 2);
@@ -198,32 +247,78 @@ mod tests {
     #[test]
     fn an_endpoint_uses_up_its_own_slots_only() {
         let slots = slots();
-        let taken = [slots.try_reserve(&endpoint("a"), 1), slots.try_reserve(&endpoint("a"), 1)];
+        let taken = [slots.reserved(&endpoint("a"), 1), slots.reserved(&endpoint("a"), 1)];
         assert!(taken.iter().all(Option::is_some));
-        assert!(slots.try_reserve(&endpoint("a"), 1).is_none());
-        assert!(slots.try_reserve(&endpoint("b"), 1).is_some());
+        assert!(slots.reserved(&endpoint("a"), 1).is_none());
+        assert!(slots.reserved(&endpoint("b"), 1).is_some());
         assert_eq!(slots.free(), 1);
     }
 
     #[test]
     fn a_crowded_endpoint_takes_nothing_fresh_until_what_waited_is_claimed() {
         let slots = slots();
-        let taken = [slots.try_reserve(&endpoint("a"), 1), slots.try_reserve(&endpoint("a"), 1)];
-        assert!(slots.try_reserve(&endpoint("a"), 1).is_none());
+        let taken = [slots.reserved(&endpoint("a"), 1), slots.reserved(&endpoint("a"), 1)];
+        assert!(slots.reserved(&endpoint("a"), 1).is_none());
         drop(taken);
-        assert!(slots.try_reserve(&endpoint("a"), 1).is_none());
-        slots.set_behind(false);
-        assert!(slots.try_reserve(&endpoint("a"), 1).is_some());
+        assert!(slots.reserved(&endpoint("a"), 1).is_none());
+        slots.settle(false, NOW);
+        assert!(slots.reserved(&endpoint("a"), 1).is_some());
     }
 
     #[tokio::test]
     async fn a_freed_slot_that_somebody_waits_for_is_a_nudge() {
         let freed = Arc::new(Notify::new());
         let slots = Slots::new(Bounds { per_endpoint: 1, attempts: 1, bytes: 100 }, freed.clone());
-        let slot = slots.take(&endpoint("a"), 1);
-        slots.set_behind(true);
+        let slot = slots.take(&endpoint("a"), &Pace::default(), 1, NOW);
+        slots.settle(true, NOW);
         drop(slot);
         freed.notified().await;
         slots.all_free().await;
+    }
+
+    #[test]
+    fn a_bound_of_its_own_is_kept_also_while_the_store_is_asked() {
+        let (slots, id) = (slots(), endpoint("a"));
+        let pace = Pace { concurrency: Some(1), ..Pace::default() };
+        slots.set_claiming(true);
+        assert!(slots.try_reserve(&id, &pace, 1, NOW).is_none());
+        assert!(slots.reserved(&endpoint("b"), 1).is_some());
+        let _claimed = slots.take(&id, &pace, 1, NOW);
+        slots.set_claiming(false);
+        slots.settle(false, NOW);
+        assert_eq!(slots.room(&id, &pace, NOW), 0);
+        assert!(slots.try_reserve(&id, &pace, 1, NOW).is_none());
+    }
+
+    #[test]
+    fn what_time_alone_has_closed_says_when_it_opens() {
+        let slots = slots();
+        let pace = Pace { rate_per_second: Some(1.0), ..Pace::default() };
+        drop(slots.try_reserve(&endpoint("a"), &pace, 1, NOW));
+        let paused = slots.reserved(&endpoint("b"), 1);
+        slots.report(&endpoint("b"), Verdict::Throttled(std::time::Duration::from_secs(5)), NOW);
+        drop(paused);
+        let in_seconds = |seconds| crate::clock::after(NOW, std::time::Duration::from_secs(seconds));
+        assert_eq!(slots.settle(true, NOW), Some(in_seconds(1)));
+        assert!(slots.try_reserve(&endpoint("a"), &pace, 1, NOW).is_none());
+        assert!(slots.reserved(&endpoint("b"), 1).is_none());
+        assert_eq!(slots.settle(true, in_seconds(1)), Some(in_seconds(5)));
+        assert!(slots.try_reserve(&endpoint("a"), &pace, 1, in_seconds(1)).is_some());
+        assert_eq!(slots.settle(true, in_seconds(5)), None);
+        assert!(slots.try_reserve(&endpoint("b"), &Pace::default(), 1, in_seconds(5)).is_some());
+    }
+
+    #[test]
+    fn a_slot_of_another_endpoint_is_no_nudge_while_one_endpoint_is_behind() {
+        let freed = Arc::new(Notify::new());
+        let slots = Slots::new(Bounds { per_endpoint: 1, attempts: 9, bytes: 100 }, freed.clone());
+        let (_hangs, other) = (slots.reserved(&endpoint("a"), 1), slots.reserved(&endpoint("b"), 1));
+        slots.settle(true, NOW);
+        // Its own lane is full as well: whoever waits may wait for it.
+        drop(other);
+        assert!(futures::FutureExt::now_or_never(freed.notified()).is_some());
+        let other = slots.reserved(&endpoint("c"), 1);
+        drop(other);
+        assert!(futures::FutureExt::now_or_never(freed.notified()).is_none());
     }
 }

@@ -6,11 +6,13 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use tracing::{debug, error, warn};
 
 use crate::clock::after;
+use crate::dispatch::breaker::Verdict;
 use crate::dispatch::classify::classify;
-use crate::dispatch::{Stage, retry};
+use crate::dispatch::retry::{Ended, Terms};
+use crate::dispatch::{Stage, retry, sign};
 use crate::limits;
 use crate::model::Timestamp;
-use crate::model::attempt::Attempt;
+use crate::model::attempt::{Attempt, Outcome};
 use crate::model::delivery::{Claim, Next};
 use crate::model::endpoint::{Endpoint, HOST_HEADERS};
 use crate::outbound::{Exchange, Request};
@@ -21,22 +23,31 @@ const USER_AGENT: &str = concat!("runhook/", env!("CARGO_PKG_VERSION"));
 const RECORD_AGAIN: Duration = Duration::from_millis(200);
 
 impl Stage {
-    /// Makes the claimed attempt and records it. A webhook that is gone means that its delivery was cancelled.
-    pub(super) async fn deliver(&self, claim: Claim) {
+    /// Makes the claimed attempt and records it; what it says of the endpoint. A webhook that is gone means that its
+    /// delivery was cancelled.
+    pub(super) async fn deliver(&self, claim: Claim) -> Option<Verdict> {
         let snapshot = self.rulebook.snapshot();
-        let Some(webhook) = snapshot.webhook(&claim.endpoint) else { return };
+        let endpoint = &snapshot.webhook(&claim.endpoint)?.endpoint;
+        let terms = Terms::of(&endpoint.retry);
         let started_at = self.clock.now();
-        if after(started_at, limits::ATTEMPT_DURATION_MAX) > claim.lease_until {
+        if after(started_at, terms.attempt_max()) > claim.lease_until {
             warn!(delivery = %claim.delivery, "too little of the lease is left for an attempt; it will be claimed again");
-            return;
+            return None;
         }
-        let exchange = self.sender.send(request(&webhook.endpoint, &claim, started_at)).await;
+        let exchange = self.sender.send(request(endpoint, &terms, &claim, started_at)).await;
         let attempt = attempt_of(&claim, started_at, &exchange);
         let counted = claim.attempt.saturating_sub(claim.uncounted);
-        let profile = webhook.endpoint.profile;
-        let next = retry::next(profile, attempt.outcome, counted, self.clock.now(), self.clock.random());
+        let now = self.clock.now();
+        let ended = Ended {
+            outcome: attempt.outcome,
+            status: exchange.result.as_ref().ok().copied(),
+            retry_after: exchange.retry_after.map(|asked| asked.from(now)),
+        };
+        let next = retry::next(&terms, &ended, counted, now, self.clock.random());
         debug!(delivery = %claim.delivery, attempt = attempt.number, outcome = %attempt.outcome, "attempted");
+        let verdict = verdict(&ended, &terms);
         self.record(&claim, attempt, next).await;
+        verdict
     }
 
     /// Writes the outcome; a store that is in trouble is asked again until the lease nears its end.
@@ -65,14 +76,29 @@ impl Stage {
     }
 }
 
-fn request(endpoint: &Endpoint, claim: &Claim, started_at: Timestamp) -> Request {
-    let terms = retry::terms(endpoint.profile);
+/// What an attempt says of its endpoint: nothing where it was not dialled.
+fn verdict(ended: &Ended, terms: &Terms<'_>) -> Option<Verdict> {
+    if let Some(asked) = ended.throttled(terms) {
+        return Some(Verdict::Throttled(asked));
+    }
+    match ended.outcome {
+        Outcome::AddressForbidden | Outcome::Interrupted => None,
+        Outcome::ConnectFailed | Outcome::TimedOut | Outcome::ConnectionLost | Outcome::ServerError => {
+            Some(Verdict::Ailing)
+        }
+        // It answers, whatever it says; 429 says that it cannot take more.
+        _ if ended.status == Some(http::StatusCode::TOO_MANY_REQUESTS) => Some(Verdict::Ailing),
+        _ => Some(Verdict::Healthy),
+    }
+}
+
+fn request(endpoint: &Endpoint, terms: &Terms<'_>, claim: &Claim, started_at: Timestamp) -> Request {
     Request {
         url: endpoint.url.expose().clone(),
         headers: headers(endpoint, claim, started_at),
         body: claim.body.bytes.clone(),
-        connect_timeout: terms.connect_timeout,
-        head_timeout: terms.head_timeout,
+        connect_timeout: terms.timeout,
+        head_timeout: terms.timeout,
     }
 }
 
@@ -101,6 +127,7 @@ fn headers(endpoint: &Endpoint, claim: &Claim, started_at: Timestamp) -> HeaderM
             headers.insert(HeaderName::from_static(name), value);
         }
     }
+    headers.extend(sign::signature(&endpoint.signing_secrets, claim.delivery, started_at, &claim.body.bytes));
     headers
 }
 

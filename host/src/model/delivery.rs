@@ -184,6 +184,8 @@ pub enum Next {
     RetryAt(Timestamp),
     /// Given up.
     Failed,
+    /// Given up, and its endpoint is not sent to any more: the receiver says that it is gone.
+    Gone,
 }
 
 /// A delivery as it is shown.

@@ -1,12 +1,14 @@
-//! The receiver of a webhook: URL, headers, retry profile.
+//! The receiver of a webhook: URL, headers, and how it is sent to.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
 use url::Url;
 
+use crate::model::pace::Pace;
+use crate::model::retry::Retry;
 use crate::model::secret::{MASK, Secret};
+use crate::model::signing::SigningSecret;
 
 /// Headers that the host owns; neither a webhook nor a plugin may set them (compared in lower case).
 pub const HOST_HEADERS: &[&str] = &[
@@ -34,16 +36,11 @@ pub struct Endpoint {
     /// Extra headers, names in lower case.
     pub headers: BTreeMap<String, Secret>,
     /// Which outcomes are retried, how often, after what delay.
-    pub profile: Profile,
-}
-
-/// Name of a retry profile.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Profile {
-    /// What LangSmith promises its users (docs.langchain.com/langsmith/webhooks).
-    #[default]
-    Langsmith,
+    pub retry: Retry,
+    /// How much is sent at once, how fast, in which order.
+    pub pace: Pace,
+    /// What requests are signed with, the newest first; where there is none, they are not signed.
+    pub signing_secrets: Vec<SigningSecret>,
 }
 
 /// A URL whose query (and any path segment that looks like a token) is a secret: `Display` and `Debug` mask them.

@@ -19,7 +19,7 @@ use crate::limits;
 use crate::outbound::progress::{Progress, WatchedBody};
 use crate::outbound::resolver::VettingResolver;
 use crate::outbound::{
-    AddressPolicy, Allowance, Exchange, Fetch, FetchFailure, Forbidden, Request, SendFailure, Sender,
+    AddressPolicy, Allowance, Exchange, Fetch, FetchFailure, Forbidden, Request, RetryAfter, SendFailure, Sender,
 };
 
 /// Shorter than the five seconds after which common servers close an idle connection: a request that meets the close
@@ -187,14 +187,14 @@ impl Sender for HttpSender {
         match result {
             Ok(response) => {
                 let address = response.remote_addr();
-                let status = response.status();
+                let (status, retry_after) = (response.status(), RetryAfter::of(response.headers()));
                 drain(response).await;
-                Exchange { address, duration, result: Ok(status) }
+                Exchange { address, duration, result: Ok(status), retry_after }
             }
             Err(failure @ SendFailure::AddressForbidden(_)) => {
-                Exchange { address: None, duration, result: Err(failure) }
+                Exchange { address: None, duration, result: Err(failure), retry_after: None }
             }
-            Err(failure) => Exchange { address: self.dialled(&url), duration, result: Err(failure) },
+            Err(failure) => Exchange { address: self.dialled(&url), duration, result: Err(failure), retry_after: None },
         }
     }
 }

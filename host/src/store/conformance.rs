@@ -3,12 +3,12 @@
 //! A factory is an async function that opens a backend on a folder; opening the folder again is a crash and a restart.
 
 mod datasets;
+mod endpoints;
 mod offload;
 mod release;
 mod retention;
 mod runs;
 
-use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,13 +19,15 @@ use crate::clock::after;
 use crate::model::Timestamp;
 use crate::model::attempt::{Attempt, Outcome};
 use crate::model::delivery::{Claim, Fate, NewDelivery, Next, State};
-use crate::model::endpoint::{Endpoint, EndpointUrl, Profile};
+use crate::model::endpoint::{Endpoint, EndpointUrl};
 use crate::model::ids::{DeliveryId, EndpointId, HostId, PayloadId, RuleId, WebhookId};
+use crate::model::pace::Pace;
 use crate::model::payload::{Body, PendingPayload};
 use crate::model::plugin::{OnError, PluginUse};
+use crate::model::retry::Retry;
 use crate::model::rule::{Rule, Webhook};
 use crate::model::secret::Secret;
-use crate::store::{Accepted, ClaimNow, ClaimRequest, DeliveryQuery, NewPayload, RuleChanges, Store};
+use crate::store::{Accepted, ClaimNow, ClaimRequest, DeliveryQuery, NewPayload, Room, RuleChanges, Store};
 
 /// Opens a backend on a folder.
 pub(crate) type Open = fn(&Path) -> Arc<dyn Store>;
@@ -61,6 +63,12 @@ macro_rules! conformance {
             a_delivery_knows_which_plugin_failed_on_it_and_how,
             deliveries_are_listed_by_the_plugin_that_failed,
             what_a_quarantine_holds_is_found_by_webhook_and_plugin_the_oldest_first,
+            an_endpoint_that_is_disabled_keeps_what_arrives_and_gets_no_claim,
+            an_endpoint_that_is_gone_is_disabled_with_its_cause,
+            an_ordered_endpoint_gets_one_claim_at_a_time_in_the_order_of_payloads,
+            a_retry_at_an_ordered_endpoint_holds_up_what_follows,
+            an_endpoint_that_becomes_ordered_has_what_waits_in_order,
+            the_last_attempts_of_an_endpoint_come_newest_first,
             the_ledger_adds_up,
             pages_list_every_delivery_once,
             a_large_payload_comes_back_whole,
@@ -112,6 +120,7 @@ macro_rules! conformance {
 }
 pub(crate) use conformance;
 pub(crate) use datasets::*;
+pub(crate) use endpoints::*;
 pub(crate) use offload::*;
 pub(crate) use release::*;
 pub(crate) use retention::*;
@@ -133,7 +142,9 @@ fn webhook(id: &str) -> Webhook {
     let endpoint = Endpoint {
         url: EndpointUrl::parse("https://example.com/hook?secret=s3cret").unwrap(),
         headers: [("authorization".to_owned(), Secret::new("Bearer t0ken"))].into(),
-        profile: Profile::Langsmith,
+        retry: Retry::default(),
+        pace: Pace::default(),
+        signing_secrets: Vec::new(),
     };
     let plugin = PluginUse {
         name: "redact".parse().unwrap(),
@@ -253,13 +264,18 @@ impl Scene {
         after(self.now, Duration::from_secs(seconds))
     }
 
+    /// Whether something is overdue then, and what comes next.
+    async fn waiting_at(&self, now: Timestamp) -> (bool, Option<Timestamp>) {
+        let waiting = self.store.waiting(now).await.unwrap();
+        (waiting.is_overdue, waiting.next)
+    }
+
     async fn claim_at(&self, now: Timestamp) -> Vec<Claim> {
         let request = ClaimRequest {
             owner: self.host,
             now,
             lease_until: after(now, Duration::from_secs(30)),
-            in_flight: HashMap::new(),
-            per_endpoint_max: 10,
+            room: Room::everywhere(10),
             limit: 100,
             bytes_max: usize::MAX,
         };
@@ -371,8 +387,10 @@ pub(crate) async fn no_endpoint_gets_more_than_its_share(scene: Scene) {
         owner: scene.host,
         now: scene.now,
         lease_until: scene.in_seconds(30),
-        in_flight: HashMap::from([(scene.endpoint("a"), 1)]),
-        per_endpoint_max: 3,
+        room: Room::by({
+            let crowded = scene.endpoint("a");
+            move |endpoint| if *endpoint == crowded { 2 } else { 3 }
+        }),
         limit: 100,
         bytes_max: usize::MAX,
     };
@@ -392,12 +410,13 @@ pub(crate) async fn nothing_is_claimed_before_it_is_due(scene: Scene) {
     assert!(
         scene.store.complete(&claim, attempt(1, Outcome::ServerError, scene.now), Next::RetryAt(due)).await.unwrap()
     );
-    assert_eq!(scene.store.next_due().await.unwrap(), Some(due));
+    assert_eq!(scene.waiting_at(scene.now).await, (false, Some(due)));
     assert!(scene.claim_at(scene.in_seconds(4)).await.is_empty());
+    assert_eq!(scene.waiting_at(due).await, (true, None));
     let again = scene.claim_at(due).await.remove(0);
     assert_eq!((again.delivery, again.attempt, again.uncounted), (claim.delivery, 2, 0));
     assert_eq!(again.body, claim.body);
-    assert_eq!(scene.store.next_due().await.unwrap(), Some(again.lease_until));
+    assert_eq!(scene.waiting_at(due).await, (false, Some(again.lease_until)));
 }
 
 pub(crate) async fn an_outcome_advances_the_delivery(scene: Scene) {
@@ -413,7 +432,7 @@ pub(crate) async fn an_outcome_advances_the_delivery(scene: Scene) {
     let failed = scene.store.delivery(ids[1]).await.unwrap().unwrap();
     assert_eq!((failed.delivery.state, failed.attempts), (State::Failed, vec![bad]));
     assert_eq!(failed.delivery.cause.as_deref(), Some("client_error: in words"));
-    assert_eq!(scene.store.next_due().await.unwrap(), None);
+    assert_eq!(scene.waiting_at(scene.now).await, (false, None));
 }
 
 pub(crate) async fn a_stale_claim_changes_nothing(scene: Scene) {

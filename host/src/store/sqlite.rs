@@ -12,6 +12,7 @@ mod complete;
 mod cursors;
 mod dataset_store;
 mod datasets;
+mod endpoints;
 mod examples;
 mod fan_out;
 mod generations;
@@ -50,7 +51,7 @@ use crate::store::sqlite::read::Readers;
 use crate::store::sqlite::writer::Writer;
 use crate::store::{
     Accepted, Cancelled, ClaimNow, ClaimRequest, DeliveryQuery, NewPayload, ReplaySource, Result, RuleChanges, Store,
-    StoreError,
+    StoreError, Waiting,
 };
 
 const MIGRATIONS: &[&str] = &[
@@ -59,6 +60,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/sqlite/0003_datasets.sql"),
     include_str!("../../migrations/sqlite/0004_offload.sql"),
     include_str!("../../migrations/sqlite/0005_failed_plugins.sql"),
+    include_str!("../../migrations/sqlite/0007_endpoints.sql"),
 ];
 
 /// One host's store.
@@ -184,8 +186,8 @@ impl Store for SqliteStore {
         self.writer.submit("ending leases", 0, |group| claim::end_leases(group, Timestamp::MAX)).await
     }
 
-    async fn next_due(&self) -> Result<Option<Timestamp>> {
-        self.read("looking for the next attempt", |_, connection| read::next_due(connection)).await
+    async fn waiting(&self, now: Timestamp) -> Result<Waiting> {
+        self.read("looking for the next attempt", move |_, connection| claim::waiting(connection, now)).await
     }
 
     async fn deliveries(&self, query: DeliveryQuery) -> Result<Vec<Delivery>> {
@@ -309,7 +311,7 @@ mod tests {
         migrate(&mut connection).unwrap();
         connection
             .execute_batch(
-                "INSERT INTO endpoints VALUES (1, zeroblob(16), 'w', 0, 0);
+                "INSERT INTO endpoints (number, rule, webhook, bucket, is_removed) VALUES (1, zeroblob(16), 'w', 0, 0);
                  INSERT INTO deliveries (id, payload, endpoint, state, created_at, next_attempt_at,
                      segment, offset, length, checksum, content_type)
                  VALUES (zeroblob(16), 1, 1, 'pending', 0, 0, 1, 0, 0, 0, 'a/b')",
@@ -320,8 +322,7 @@ mod tests {
             owner: crate::model::ids::HostId::generate(),
             now: Timestamp::UNIX_EPOCH,
             lease_until: Timestamp::MAX,
-            in_flight: Default::default(),
-            per_endpoint_max: 1,
+            room: crate::store::Room::everywhere(1),
             limit: 1,
             bytes_max: 1,
         };

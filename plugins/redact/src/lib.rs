@@ -1,10 +1,13 @@
 //! Removes secrets: what stands at JSON pointers in each run, and what matches regular expressions anywhere in the
 //! payload, keys included. Leaves no twin: what else carries the data, or could and cannot be read, goes too.
 
-use regex::{NoExpand, Regex};
+mod patterns;
+
 use runhook_sdk::prelude::*;
 use runhook_sdk::serde::de::{Deserializer, Error as _};
 use runhook_sdk::strings::rewrite;
+
+use crate::patterns::Patterns;
 
 #[config]
 struct Config {
@@ -12,9 +15,9 @@ struct Config {
     #[serde(default, deserialize_with = "below_the_run")]
     pointers: Vec<String>,
     /// Regular expressions; what they match in any string of the payload is replaced.
-    #[serde(default, deserialize_with = "compiled")]
+    #[serde(default, deserialize_with = "patterns::compiled")]
     #[schemars(with = "Vec<String>")]
-    patterns: Vec<Regex>,
+    patterns: Patterns,
     /// What stands there instead.
     #[serde(default = "redacted")]
     replacement: String,
@@ -32,14 +35,6 @@ fn below_the_run<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Strin
     }
 }
 
-fn compiled<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Regex>, D::Error> {
-    let compile = |pattern: &String| match Regex::new(pattern) {
-        Ok(regex) if regex.is_match("") => Err(D::Error::custom(format_args!("`{pattern}` matches the empty text"))),
-        other => other.map_err(D::Error::custom),
-    };
-    Vec::<String>::deserialize(deserializer)?.iter().map(compile).collect()
-}
-
 /// Replaces secrets by JSON pointer and by regular expression, and leaves no twin of them.
 #[transform]
 fn redact(payload: &Payload, config: &Config) -> Result<()> {
@@ -52,7 +47,7 @@ fn redact(payload: &Payload, config: &Config) -> Result<()> {
         return Ok(());
     }
     // What lies elsewhere is part of this; a link that is left leads to what cannot be read.
-    let clean = rewrite(&payload.json(), |text, _| replace(text, config));
+    let clean = rewrite(&payload.json(), |text, _| config.patterns.replace(text, &config.replacement));
     clean.map_or(Ok(()), |clean| payload.set_json("", &clean))?;
     for run in payload {
         for unreadable in ["/inputs_s3_urls", "/outputs_s3_urls", "/s3_urls"] {
@@ -78,17 +73,6 @@ fn redact_at(run: &Run, pointer: &str, replacement: &str) -> Result<()> {
         None => _ = run.remove(pointer),
     }
     Ok(())
-}
-
-fn replace(text: &str, config: &Config) -> Option<String> {
-    let mut clean = None;
-    for pattern in &config.patterns {
-        let current = clean.as_deref().unwrap_or(text);
-        if pattern.is_match(current) {
-            clean = Some(pattern.replace_all(current, NoExpand(&config.replacement)).into_owned());
-        }
-    }
-    clean
 }
 
 #[cfg(test)]

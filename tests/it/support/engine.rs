@@ -13,9 +13,11 @@ use runhook::limits;
 use runhook::model::Timestamp;
 use runhook::model::attempt::Outcome;
 use runhook::model::delivery::{Claim, DeliveryRecord, Fate, NewDelivery, State};
-use runhook::model::endpoint::{Endpoint, EndpointUrl, Profile};
+use runhook::model::endpoint::{Endpoint, EndpointUrl};
 use runhook::model::ids::{DeliveryId, EndpointId, HostId, PayloadId, RuleId, WebhookId};
+use runhook::model::pace::Pace;
 use runhook::model::payload::{Body, PendingPayload};
+use runhook::model::retry::Retry;
 use runhook::model::rule::{Rule, Webhook};
 use runhook::model::secret::Secret;
 use runhook::outbound::{AddressPolicy, HttpSender};
@@ -23,7 +25,7 @@ use runhook::rulebook::RuleBook;
 use runhook::secrets::Keyring;
 use runhook::shutdown::{self, ShutdownTrigger};
 use runhook::store::sqlite::SqliteStore;
-use runhook::store::{ClaimNow, ClaimRequest, NewPayload, RuleChanges, Store};
+use runhook::store::{ClaimNow, ClaimRequest, NewPayload, Room, RuleChanges, Store};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 
@@ -68,6 +70,18 @@ impl Engine {
         Self::assemble(directory, store, Arc::new(clock), urls, headers, sender).await
     }
 
+    /// An engine whose one webhook is shaped by the closure.
+    pub(crate) async fn start_shaped(
+        clock: impl Clock + 'static,
+        url: &str,
+        shape: impl FnOnce(&mut Endpoint),
+    ) -> Self {
+        let (directory, store) = open_store();
+        let mut rule = rule(&[url], &BTreeMap::new(), clock.now());
+        shape(&mut rule.webhooks[0].endpoint);
+        Self::around(directory, store, Arc::new(clock), rule, HttpSender::new(loopback()).unwrap()).await
+    }
+
     /// An engine over a store that refuses so many outcomes.
     pub(crate) async fn start_faulty(clock: ManualClock, url: &str, refusing: usize) -> (Self, Arc<FaultyStore>) {
         let (directory, store) = open_store();
@@ -86,6 +100,16 @@ impl Engine {
         sender: HttpSender,
     ) -> Self {
         let rule = rule(urls, &headers, clock.now());
+        Self::around(directory, store, clock, rule, sender).await
+    }
+
+    async fn around(
+        directory: TempDir,
+        store: Arc<dyn Store>,
+        clock: Arc<dyn Clock>,
+        rule: Rule,
+        sender: HttpSender,
+    ) -> Self {
         let rulebook = Arc::new(RuleBook::load(store.clone(), clock.clone()).await.unwrap());
         let changes = RuleChanges { put: vec![rule.clone()], delete: Vec::new() };
         rulebook.begin_change().await.commit(changes).await.unwrap();
@@ -134,8 +158,7 @@ impl Engine {
             owner: HostId::generate(),
             now,
             lease_until: after(now, limits::LEASE),
-            in_flight: Default::default(),
-            per_endpoint_max: 1,
+            room: Room::everywhere(1),
             limit: 1,
             bytes_max: 1,
         };
@@ -168,6 +191,26 @@ impl Engine {
             }
         };
         tokio::time::timeout(PATIENCE, wait).await.expect("the delivery comes to this point in time")
+    }
+
+    /// Waits until no attempt is in flight.
+    pub(crate) async fn at_rest(&self) {
+        self.until(|engine| engine.rule.webhooks.iter().all(|webhook| engine.in_flight(webhook) == 0)).await;
+    }
+
+    fn in_flight(&self, webhook: &Webhook) -> usize {
+        self.dispatch.state(&self.rule.endpoint_id(webhook)).1
+    }
+
+    /// Waits until it is so.
+    pub(crate) async fn until(&self, is_so: impl Fn(&Self) -> bool) {
+        let wait = async {
+            while !is_so(self) {
+                // Nobody is told: look again soon.
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, wait).await.expect("it comes to this in time");
     }
 
     /// Stops, and returns once the loop has ended.
@@ -205,7 +248,9 @@ pub(crate) fn rule(urls: &[&str], headers: &BTreeMap<String, Secret>, now: Times
         endpoint: Endpoint {
             url: EndpointUrl::parse(url).unwrap(),
             headers: headers.clone(),
-            profile: Profile::Langsmith,
+            retry: Retry::default(),
+            pace: Pace::default(),
+            signing_secrets: Vec::new(),
         },
         plugins: Vec::new(),
     };

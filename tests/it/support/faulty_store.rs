@@ -22,6 +22,7 @@ use runhook::model::rule::Rule;
 use runhook::store::datasets::{
     DatasetMade, DatasetQuery, DatasetStore, ExampleChange, ExamplePage, ExampleQuery, ExamplesWritten, StoredDataset,
 };
+use runhook::store::endpoints::{Disabled, EndpointRecord, EndpointStore};
 use runhook::store::offload::{OffloadQuery, OffloadStore, OffloadedRun, OldRun};
 use runhook::store::release::ReleaseStore;
 use runhook::store::retention::{Pruned, RetentionStore};
@@ -31,7 +32,7 @@ use runhook::store::runs::{
 };
 use runhook::store::{
     Accepted, Cancelled, ClaimNow, ClaimRequest, DeliveryQuery, NewPayload, ReplaySource, Result, RuleChanges, Store,
-    StoreError,
+    StoreError, Waiting,
 };
 use tokio::sync::watch;
 
@@ -179,8 +180,8 @@ impl Store for FaultyStore {
     async fn end_leases(&self) -> Result<u64> {
         self.store.end_leases().await
     }
-    async fn next_due(&self) -> Result<Option<Timestamp>> {
-        self.store.next_due().await
+    async fn waiting(&self, now: Timestamp) -> Result<Waiting> {
+        self.store.waiting(now).await
     }
     async fn deliveries(&self, query: DeliveryQuery) -> Result<Vec<Delivery>> {
         self.store.deliveries(query).await
@@ -325,5 +326,18 @@ impl ReleaseStore for FaultyStore {
         limit: usize,
     ) -> Result<Vec<DeliveryId>> {
         self.store.held_by_quarantine(endpoint, plugin, behind, limit).await
+    }
+}
+
+#[async_trait]
+impl EndpointStore for FaultyStore {
+    async fn endpoints(&self) -> Result<Vec<EndpointRecord>> {
+        self.store.endpoints().await
+    }
+    async fn last_attempts(&self, endpoint: &EndpointId, limit: usize) -> Result<Vec<Attempt>> {
+        self.store.last_attempts(endpoint, limit).await
+    }
+    async fn set_disabled(&self, endpoint: &EndpointId, disabled: Option<Disabled>) -> Result<bool> {
+        self.store.set_disabled(endpoint, disabled).await
     }
 }

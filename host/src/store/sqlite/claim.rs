@@ -3,18 +3,18 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use rusqlite::{OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::model::Timestamp;
 use crate::model::attempt::{Attempt, Outcome};
 use crate::model::delivery::Claim;
 use crate::model::ids::{DeliveryId, EndpointId, HostId};
 use crate::model::payload::Body;
-use crate::store::ClaimRequest;
 use crate::store::sqlite::Failure;
 use crate::store::sqlite::body_log::BodyRef;
 use crate::store::sqlite::columns::{Micros, body_ref, endpoint, insert_attempt, micros};
 use crate::store::sqlite::writer::Group;
+use crate::store::{ClaimRequest, Waiting};
 
 /// A claim whose body is still in the log.
 pub(super) struct ClaimedRow {
@@ -64,31 +64,101 @@ pub(super) fn claim(group: &mut Group<'_>, request: &ClaimRequest) -> Result<Vec
 /// Row numbers of due deliveries: the oldest of each endpoint first, then the second of each, up to the limit.
 fn due(group: &Group<'_>, request: &ClaimRequest) -> Result<Vec<i64>, Failure> {
     let mut lines = Vec::new();
-    let mut next = group.connection.prepare_cached(
-        "SELECT e.number, e.rule, e.webhook FROM endpoints e WHERE e.number =
-         (SELECT MIN(endpoint) FROM deliveries WHERE state = 'pending' AND lease_until IS NULL AND endpoint > ?1)",
-    )?;
     let mut oldest = group.connection.prepare_cached(
         "SELECT number FROM deliveries
          WHERE endpoint = ?1 AND state = 'pending' AND lease_until IS NULL AND next_attempt_at <= ?2
          ORDER BY next_attempt_at, number LIMIT ?3",
     )?;
-    let mut last = i64::MIN;
-    while let Some((number, id)) = next.query_row([last], |row| Ok((row.get(0)?, endpoint(row, 1)?))).optional()? {
-        last = number;
-        let in_flight = request.in_flight.get(&id).copied().unwrap_or(0);
-        let free = request.per_endpoint_max.saturating_sub(in_flight).min(request.limit);
-        if free > 0 {
-            let rows = oldest.query_map(params![number, micros(request.now), free as i64], |row| row.get(0))?;
+    for_each_line(group.connection, |line| {
+        let free = request.room.at(&line.id).min(request.limit);
+        if free == 0 {
+            return Ok(());
+        }
+        if line.is_ordered {
+            let head = head(group.connection, line)?.filter(|(_, due)| *due <= request.now);
+            lines.extend(head.map(|(number, _)| VecDeque::from([number])));
+        } else {
+            let rows = oldest.query_map(params![line.number, micros(request.now), free as i64], |row| row.get(0))?;
             lines.push(rows.collect::<Result<VecDeque<i64>, _>>()?);
         }
-    }
+        Ok(())
+    })?;
     // Whose turn is first moves on with time, so that a limit smaller than the number of endpoints starves nobody.
     if !lines.is_empty() {
         let turn = micros(request.now).unsigned_abs() as usize % lines.len();
         lines.rotate_left(turn);
     }
     Ok(take_turns(lines, request.limit))
+}
+
+/// An endpoint with pending deliveries that nobody has claimed.
+struct Line {
+    number: i64,
+    id: EndpointId,
+    is_ordered: bool,
+}
+
+/// Each endpoint that is sent to and for which something waits.
+fn for_each_line(connection: &Connection, mut each: impl FnMut(&Line) -> Result<(), Failure>) -> Result<(), Failure> {
+    let mut next = connection.prepare_cached(
+        "SELECT e.number, e.rule, e.webhook, e.is_ordered, e.disabled_at IS NULL FROM endpoints e WHERE e.number =
+         (SELECT MIN(endpoint) FROM deliveries WHERE state = 'pending' AND lease_until IS NULL AND endpoint > ?1)",
+    )?;
+    let line = |row: &rusqlite::Row<'_>| {
+        let line = Line { number: row.get(0)?, id: endpoint(row, 1)?, is_ordered: row.get(3)? };
+        Ok((line, row.get::<_, bool>(4)?))
+    };
+    let mut last = i64::MIN;
+    while let Some((line, is_sent_to)) = next.query_row([last], line).optional()? {
+        last = line.number;
+        if is_sent_to {
+            each(&line)?;
+        }
+    }
+    Ok(())
+}
+
+/// Whose turn it is at an ordered endpoint, and when: none while it is being attempted, or while an earlier payload is
+/// still to be fanned out.
+fn head(connection: &Connection, line: &Line) -> Result<Option<(i64, Timestamp)>, Failure> {
+    let mut first = connection.prepare_cached(
+        "SELECT number, next_attempt_at, lease_until IS NULL
+             AND NOT EXISTS (SELECT 1 FROM payloads WHERE is_pending = 1 AND payloads.number < turn AND rule = ?2)
+         FROM deliveries WHERE endpoint = ?1 AND state = 'pending' AND turn IS NOT NULL
+         ORDER BY turn, number LIMIT 1",
+    )?;
+    let row = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get::<_, Micros>(1)?.0, row.get::<_, bool>(2)?));
+    let head = first.query_row(params![line.number, line.id.rule], row).optional()?;
+    Ok(head.filter(|(_, _, is_free)| *is_free).map(|(number, due, _)| (number, due)))
+}
+
+pub(super) fn waiting(connection: &Connection, now: Timestamp) -> Result<Waiting, Failure> {
+    let mut overdue = connection.prepare_cached(
+        "SELECT EXISTS (SELECT 1 FROM deliveries
+         WHERE endpoint = ?1 AND state = 'pending' AND lease_until IS NULL AND next_attempt_at <= ?2)",
+    )?;
+    let mut later = connection.prepare_cached(
+        "SELECT MIN(next_attempt_at) FROM deliveries
+         WHERE endpoint = ?1 AND state = 'pending' AND lease_until IS NULL AND next_attempt_at > ?2",
+    )?;
+    let mut lease =
+        connection.prepare_cached("SELECT MIN(lease_until) FROM deliveries WHERE lease_until IS NOT NULL")?;
+    let next: Option<Micros> = lease.query_row([], |row| row.get(0))?;
+    let mut waiting = Waiting { is_overdue: false, next: next.map(|next| next.0) };
+    for_each_line(connection, |line| {
+        let (is_overdue, next) = if line.is_ordered {
+            let due = head(connection, line)?.map(|(_, due)| due);
+            (due.is_some_and(|due| due <= now), due.filter(|due| *due > now))
+        } else {
+            let asked = params![line.number, micros(now)];
+            let next: Option<Micros> = later.query_row(asked, |row| row.get(0))?;
+            (overdue.query_row(asked, |row| row.get(0))?, next.map(|next| next.0))
+        };
+        waiting.is_overdue |= is_overdue;
+        waiting.next = waiting.next.into_iter().chain(next).min();
+        Ok(())
+    })?;
+    Ok(waiting)
 }
 
 fn take_turns(mut lines: Vec<VecDeque<i64>>, limit: usize) -> Vec<i64> {

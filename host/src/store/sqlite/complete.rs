@@ -5,9 +5,10 @@ use rusqlite::{OptionalExtension, params};
 use crate::model::attempt::Attempt;
 use crate::model::delivery::{Next, State};
 use crate::model::ids::DeliveryId;
-use crate::store::sqlite::Failure;
+use crate::store::endpoints::Disabled;
 use crate::store::sqlite::columns::{insert_attempt, micros};
 use crate::store::sqlite::writer::Group;
+use crate::store::sqlite::{Failure, endpoints};
 
 pub(super) fn complete(
     group: &mut Group<'_>,
@@ -18,7 +19,7 @@ pub(super) fn complete(
 ) -> Result<bool, Failure> {
     let (state, retry_at) = match next {
         Next::Delivered => (State::Delivered, None),
-        Next::Failed => (State::Failed, None),
+        Next::Failed | Next::Gone => (State::Failed, None),
         Next::RetryAt(at) => (State::Pending, Some(micros(at))),
     };
     let cause = (state == State::Failed).then(|| cause(attempt));
@@ -26,12 +27,16 @@ pub(super) fn complete(
         "UPDATE deliveries SET state = ?3, next_attempt_at = ?4, cause = ?5,
              owner = NULL, claimed_at = NULL, lease_until = NULL
          WHERE id = ?1 AND fence = ?2 AND owner IS NOT NULL
-         RETURNING number",
+         RETURNING number, endpoint",
     )?;
-    let advanced: Option<i64> =
-        update.query_row(params![delivery, fence, state.as_str(), retry_at, cause], |row| row.get(0)).optional()?;
+    let values = params![delivery, fence, state.as_str(), retry_at, cause];
+    let advanced: Option<(i64, i64)> = update.query_row(values, |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+    if let (Some((_, endpoint)), Next::Gone) = (advanced, next) {
+        let cause = format!("the receiver answered {} to {delivery}: it is gone", attempt.status.unwrap_or_default());
+        endpoints::disable(group, endpoint, &Disabled { at: attempt.started_at, cause })?;
+    }
     let number = match advanced {
-        Some(number) => Some(number),
+        Some((number, _)) => Some(number),
         None => number_of(group, delivery)?,
     };
     if let Some(number) = number {

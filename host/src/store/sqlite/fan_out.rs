@@ -33,7 +33,8 @@ pub(super) fn fan_out(
         let is_claimed = claim.deliveries.contains(&delivery.id);
         let row = row_of(group, &mut bodies, &delivery, payload_number, is_claimed.then_some(claim), now)?;
         let is_inserted = insert(group, &row)?;
-        if let (true, State::Pending, true, Fate::Send(body)) = (is_inserted, row.state, is_claimed, delivery.fate) {
+        let is_claimed = row.claim.is_some();
+        if let (true, true, Fate::Send(body)) = (is_inserted, is_claimed, delivery.fate) {
             claims.push(claim_of(delivery.id, delivery.endpoint, body, claim));
         }
         if let Some(replayed) = delivery.replay_of {
@@ -75,7 +76,7 @@ impl Bodies {
 struct NewRow<'a> {
     delivery: &'a NewDelivery,
     payload: i64,
-    endpoint: i64,
+    endpoint: EndpointRow,
     state: State,
     cause: Option<Cause>,
     body: Option<(BodyRef, &'a Body)>,
@@ -91,16 +92,16 @@ fn row_of<'a>(
     claim: Option<&'a ClaimNow>,
     now: Timestamp,
 ) -> Result<NewRow<'a>, Failure> {
-    let (endpoint, is_removed) = endpoint_number(group, &delivery.endpoint)?;
+    let endpoint = endpoint_of(group, &delivery.endpoint)?;
     let (mut state, mut cause) = (delivery.fate.state(), delivery.fate.cause().cloned());
     let mut body = match &delivery.fate {
         Fate::Send(body) => Some((bodies.place(group, &body.bytes)?, body)),
         _ => None,
     };
-    if is_removed && matches!(state, State::Pending | State::Held) {
+    if endpoint.is_removed && matches!(state, State::Pending | State::Held) {
         (state, cause, body) = (State::Cancelled, Some("the webhook was removed".to_owned().into()), None);
     }
-    let claim = claim.filter(|_| state == State::Pending);
+    let claim = claim.filter(|_| state == State::Pending && endpoint.is_open());
     Ok(NewRow { delivery, payload, endpoint, state, cause, body, claim, now })
 }
 
@@ -108,8 +109,8 @@ fn insert(group: &Group<'_>, row: &NewRow<'_>) -> Result<bool, Failure> {
     let mut insert = group.connection.prepare_cached(
         "INSERT INTO deliveries (id, payload, endpoint, replay_of, state, cause, created_at, next_attempt_at,
              attempts, fence, owner, claimed_at, lease_until,
-             segment, offset, length, checksum, content_type, headers, plugin, failure)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20)
+             segment, offset, length, checksum, content_type, headers, plugin, failure, turn)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21)
          ON CONFLICT DO NOTHING",
     )?;
     let now = micros(row.now);
@@ -119,7 +120,7 @@ fn insert(group: &Group<'_>, row: &NewRow<'_>) -> Result<bool, Failure> {
     let inserted = insert.execute(params![
         row.delivery.id,
         row.payload,
-        row.endpoint,
+        row.endpoint.number,
         row.delivery.replay_of,
         row.state.as_str(),
         row.cause.as_ref().map(|cause| &cause.words),
@@ -137,6 +138,7 @@ fn insert(group: &Group<'_>, row: &NewRow<'_>) -> Result<bool, Failure> {
         body.filter(|body| !body.headers.is_empty()).map(header_text).transpose()?,
         failed.map(|(plugin, _)| plugin.as_str()),
         failed.map(|(_, kind)| kind.as_str()),
+        row.endpoint.is_ordered.then_some(row.payload),
     ])?;
     Ok(inserted == 1)
 }
@@ -154,23 +156,44 @@ fn claim_of(delivery: DeliveryId, endpoint: EndpointId, body: Body, claim: &Clai
     }
 }
 
+/// What is asked of an endpoint's row.
+#[derive(Clone, Copy)]
+pub(super) struct EndpointRow {
+    number: i64,
+    is_removed: bool,
+    is_disabled: bool,
+    is_ordered: bool,
+}
+
+impl EndpointRow {
+    /// Whether what is new may be claimed at once.
+    fn is_open(self) -> bool {
+        !self.is_disabled && !self.is_ordered
+    }
+}
+
 /// The endpoint's row; one that was never there (its rule was deleted before) counts as removed.
-fn endpoint_number(group: &mut Group<'_>, endpoint: &EndpointId) -> Result<(i64, bool), Failure> {
-    if let Some(number) = group.endpoints.get(endpoint) {
-        return Ok((*number, false));
+fn endpoint_of(group: &mut Group<'_>, endpoint: &EndpointId) -> Result<EndpointRow, Failure> {
+    if let Some(row) = group.endpoints.get(endpoint) {
+        return Ok(*row);
     }
-    let mut find =
-        group.connection.prepare_cached("SELECT number, is_removed FROM endpoints WHERE rule = ?1 AND webhook = ?2")?;
-    let found: Option<(i64, bool)> =
-        find.query_row(params![endpoint.rule, endpoint.webhook.0], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
-    match found {
-        Some((number, false)) => {
-            group.endpoints.insert(endpoint.clone(), number);
-            Ok((number, false))
-        }
-        Some(removed) => Ok(removed),
-        None => Err(Failure::Missing(format!("there is no endpoint {endpoint}"))),
+    let mut find = group.connection.prepare_cached(
+        "SELECT number, is_removed, disabled_at IS NOT NULL, is_ordered FROM endpoints WHERE rule = ?1 AND webhook = ?2",
+    )?;
+    let row = |row: &rusqlite::Row<'_>| {
+        Ok(EndpointRow {
+            number: row.get(0)?,
+            is_removed: row.get(1)?,
+            is_disabled: row.get(2)?,
+            is_ordered: row.get(3)?,
+        })
+    };
+    let found = find.query_row(params![endpoint.rule, endpoint.webhook.0], row).optional()?;
+    let found = found.ok_or_else(|| Failure::Missing(format!("there is no endpoint {endpoint}")))?;
+    if !found.is_removed {
+        group.endpoints.insert(endpoint.clone(), found);
     }
+    Ok(found)
 }
 
 fn close_held(group: &Group<'_>, replayed: DeliveryId, by: DeliveryId) -> Result<(), Failure> {

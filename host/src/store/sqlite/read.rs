@@ -5,7 +5,6 @@ use std::sync::{Mutex, PoisonError};
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use crate::model::Timestamp;
 use crate::model::delivery::{Delivery, DeliveryRecord, State};
 use crate::model::ids::{DeliveryId, EndpointId, PayloadId};
 use crate::model::payload::PendingPayload;
@@ -78,25 +77,6 @@ pub(super) fn payload(
         .optional()?;
     let Some((rule, accepted_at, body, is_built)) = found else { return Ok(None) };
     Ok(Some(PendingPayload { id, rule, accepted_at, document: readers.bodies.read(body)?, is_built }))
-}
-
-pub(super) fn next_due(connection: &Connection) -> Result<Option<Timestamp>, Failure> {
-    let mut next = connection.prepare_cached(
-        "SELECT endpoint, next_attempt_at FROM deliveries
-         WHERE state = 'pending' AND lease_until IS NULL AND endpoint > ?1 ORDER BY endpoint, next_attempt_at LIMIT 1",
-    )?;
-    let mut earliest: Option<Timestamp> = None;
-    let mut last = i64::MIN;
-    while let Some((number, due)) =
-        next.query_row([last], |row| Ok((row.get(0)?, row.get::<_, Micros>(1)?.0))).optional()?
-    {
-        last = number;
-        earliest = Some(earliest.map_or(due, |earliest| earliest.min(due)));
-    }
-    let lease: Option<Micros> = connection
-        .prepare_cached("SELECT MIN(lease_until) FROM deliveries WHERE lease_until IS NOT NULL")?
-        .query_row([], |row| row.get(0))?;
-    Ok(earliest.into_iter().chain(lease.map(|lease| lease.0)).min())
 }
 
 pub(super) fn deliveries(connection: &Connection, query: &DeliveryQuery) -> Result<Vec<Delivery>, Failure> {

@@ -48,10 +48,28 @@ fn insert(group: &Group<'_>, rule: &Rule, keyring: &Keyring, now: Timestamp) -> 
     insert.execute(params![rule.id, rule.display_name, definition, micros(rule.created_at), micros(now)])?;
     let mut endpoint = group.connection.prepare_cached(
         "INSERT INTO endpoints (rule, webhook, bucket, is_removed) VALUES (?1, ?2, ?3, 0)
-         ON CONFLICT (rule, webhook) DO UPDATE SET is_removed = 0",
+         ON CONFLICT (rule, webhook) DO UPDATE SET is_removed = 0 RETURNING number, is_ordered",
     )?;
     for webhook in &rule.webhooks {
-        endpoint.execute(params![rule.id, webhook.id.0, rule.endpoint_id(webhook).bucket()])?;
+        let values = params![rule.id, webhook.id.0, rule.endpoint_id(webhook).bucket()];
+        let (number, was_ordered): (i64, bool) = endpoint.query_row(values, |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let is_ordered = webhook.endpoint.pace.is_ordered;
+        if is_ordered != was_ordered {
+            set_ordered(group, number, is_ordered)?;
+        }
+    }
+    Ok(())
+}
+
+/// What waits gets its turn, or loses it.
+fn set_ordered(group: &Group<'_>, endpoint: i64, is_ordered: bool) -> Result<(), Failure> {
+    let mut change = group.connection.prepare_cached("UPDATE endpoints SET is_ordered = ?2 WHERE number = ?1")?;
+    change.execute(params![endpoint, is_ordered])?;
+    for waiting in WAITING {
+        let mut turn = group.connection.prepare_cached(&format!(
+            "UPDATE deliveries SET turn = iif(?2, payload, NULL) WHERE endpoint = ?1 AND {waiting}"
+        ))?;
+        turn.execute(params![endpoint, is_ordered])?;
     }
     Ok(())
 }

@@ -5,12 +5,15 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::model::Timestamp;
-use crate::model::endpoint::{Endpoint, EndpointUrl, Profile};
+use crate::model::endpoint::{Endpoint, EndpointUrl};
 use crate::model::ids::{ProjectId, WebhookId};
+use crate::model::pace::Pace;
 use crate::model::plugin::PluginUse;
 use crate::model::project::Project;
+use crate::model::retry::Retry;
 use crate::model::rule::{Rule, RunSource, Webhook};
 use crate::model::secret::Secret;
+use crate::model::signing::SigningSecret;
 use crate::secrets::{Keyring, SecretsError};
 use crate::store::sqlite::Failure;
 
@@ -44,7 +47,12 @@ struct StoredWebhook {
     id: WebhookId,
     url: String,
     headers: BTreeMap<String, String>,
-    profile: Profile,
+    #[serde(flatten)]
+    retry: Retry,
+    #[serde(default)]
+    pace: Pace,
+    #[serde(default)]
+    signing_secrets: Vec<String>,
     plugins: Vec<PluginUse>,
 }
 
@@ -54,7 +62,9 @@ impl Definition {
             id: webhook.id.clone(),
             url: keyring.seal(&Secret::new(webhook.endpoint.url.expose().as_str())),
             headers: webhook.endpoint.headers.iter().map(|(name, value)| (name.clone(), keyring.seal(value))).collect(),
-            profile: webhook.endpoint.profile,
+            retry: webhook.endpoint.retry.clone(),
+            pace: webhook.endpoint.pace,
+            signing_secrets: webhook.endpoint.signing_secrets.iter().map(|it| keyring.seal(it.secret())).collect(),
             plugins: webhook.plugins.clone(),
         };
         Self {
@@ -109,12 +119,16 @@ impl StoredWebhook {
     fn open(self, keyring: &Keyring) -> Result<Webhook, SecretsError> {
         let url = keyring.open(&self.url)?;
         let open_header = |(name, sealed): (String, String)| Ok((name, keyring.open(&sealed)?));
+        let open_signing =
+            |sealed: &String| SigningSecret::parse(keyring.open(sealed)?).map_err(|_| SecretsError::Malformed);
         Ok(Webhook {
             id: self.id,
             endpoint: Endpoint {
                 url: EndpointUrl::parse(url.expose()).map_err(|_| SecretsError::Malformed)?,
                 headers: self.headers.into_iter().map(open_header).collect::<Result<_, SecretsError>>()?,
-                profile: self.profile,
+                retry: self.retry,
+                pace: self.pace,
+                signing_secrets: self.signing_secrets.iter().map(open_signing).collect::<Result<_, SecretsError>>()?,
             },
             plugins: self.plugins,
         })

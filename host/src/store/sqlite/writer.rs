@@ -13,6 +13,7 @@ use tracing::error;
 
 use crate::model::ids::{EndpointId, ProjectId};
 use crate::store::sqlite::body_log::BodyLog;
+use crate::store::sqlite::fan_out::EndpointRow;
 use crate::store::sqlite::generations::Generations;
 use crate::store::sqlite::{Failure, failed};
 use crate::store::{Result, StoreError};
@@ -30,8 +31,8 @@ const GROUP_MAX: usize = 1024;
 pub(super) struct Group<'a> {
     pub(super) connection: &'a Connection,
     pub(super) log: &'a mut BodyLog,
-    /// Numbers of endpoints that are there and not removed.
-    pub(super) endpoints: &'a mut HashMap<EndpointId, i64>,
+    /// Endpoints that are there and not removed.
+    pub(super) endpoints: &'a mut HashMap<EndpointId, EndpointRow>,
     /// Projects whose runs the group changes.
     pub(super) changed: &'a mut HashSet<ProjectId>,
 }
