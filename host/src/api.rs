@@ -7,6 +7,7 @@ mod blobs;
 mod body;
 mod datasets;
 mod deliveries;
+mod endpoints;
 mod examples;
 mod feedback;
 mod ingest;
@@ -37,6 +38,7 @@ use url::Url;
 use crate::api::answer::ApiError;
 use crate::blobs::Blobs;
 use crate::clock::Clock;
+use crate::dispatch::Dispatch;
 use crate::fanout::Fanout;
 use crate::intake::Intake;
 use crate::matching::Matching;
@@ -67,8 +69,10 @@ pub struct Api {
     pub blobs: Blobs,
     /// Ends windows before their time.
     pub matching: Matching,
-    /// Replays.
+    /// Replays and probes.
     pub fanout: Fanout,
+    /// How endpoints stand.
+    pub dispatch: Dispatch,
     /// Time.
     pub clock: Arc<dyn Clock>,
     /// What `x-api-key` has to be.
@@ -102,6 +106,11 @@ fn router(api: Api) -> Router {
         .route("/api/v1/deliveries/{id}", get(deliveries::show))
         .route("/api/v1/deliveries/{id}/replay", post(deliveries::replay))
         .route("/api/v1/ledger", get(deliveries::ledger))
+        .route("/api/v1/endpoints", get(endpoints::list))
+        .route("/api/v1/endpoints/{rule}/{webhook}", get(endpoints::show))
+        .route("/api/v1/endpoints/{rule}/{webhook}/disable", post(endpoints::disable))
+        .route("/api/v1/endpoints/{rule}/{webhook}/enable", post(endpoints::enable))
+        .route("/api/v1/endpoints/{rule}/{webhook}/probe", post(endpoints::probe))
         .route("/api/v1/plugins", get(plugins::list))
         .route("/api/v1/plugins/{name}/failures", get(plugins::failures))
         .route("/api/v2/runs/query", post(runs::query_v2))

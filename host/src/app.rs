@@ -144,6 +144,7 @@ impl Host {
             plugins: plugins.clone(),
             intake,
             fanout: fanout.clone(),
+            dispatch: dispatch.clone(),
             clock,
             key,
         };

@@ -4,6 +4,7 @@ mod apply;
 mod connection;
 mod deliveries;
 mod demo;
+mod endpoints;
 pub mod listen;
 mod plugin;
 mod plugin_policy;
@@ -35,6 +36,8 @@ enum Command {
     #[command(subcommand)]
     Deliveries(deliveries::DeliveriesCommand),
     #[command(subcommand)]
+    Endpoints(endpoints::EndpointsCommand),
+    #[command(subcommand)]
     Plugin(plugin::PluginCommand),
     Listen(listen::ListenArgs),
     Demo(demo::DemoArgs),
@@ -51,6 +54,7 @@ impl Cli {
             Command::Apply(arguments) => apply::run(arguments, environment).await?,
             Command::Rule(command) => rule::run(command, environment).await?,
             Command::Deliveries(command) => deliveries::run(command, environment).await?,
+            Command::Endpoints(command) => endpoints::run(command, environment).await?,
             Command::Plugin(command) => return plugin::run(command, environment).await,
             Command::Listen(arguments) => listen::run(arguments).await?,
             Command::Demo(arguments) => demo::run(arguments, environment).await?,

@@ -96,6 +96,19 @@ impl Client {
         self.send(Method::POST, &segments(path), query, Some(body)).await
     }
 
+    /// POST to a path whose segments may have `/` inside.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn post_at(
+        &self,
+        segments: &[&str],
+        query: &[(&str, String)],
+        body: &Value,
+    ) -> Result<Value, ClientError> {
+        self.send(Method::POST, segments, query, Some(body)).await
+    }
+
     /// DELETE of a path whose segments may have `/` inside.
     ///
     /// # Errors

@@ -25,9 +25,11 @@ use slots::{Bounds, Slots};
 use crate::clock::{Clock, after};
 use crate::limits;
 use crate::model::Timestamp;
+use crate::model::attempt::Attempt;
 use crate::model::delivery::Claim;
-use crate::model::ids::{EndpointId, HostId};
+use crate::model::ids::{DeliveryId, EndpointId, HostId};
 use crate::model::pace::Pace;
+use crate::model::payload::Body;
 use crate::outbound::Sender;
 use crate::rulebook::RuleBook;
 use crate::shutdown::Shutdown;
@@ -98,6 +100,30 @@ impl Dispatch {
                 stage.nudged.notify_one();
             }
         });
+    }
+
+    /// Sends a body to an endpoint, now and once, and records nothing; none where there is no such webhook. Where the
+    /// receiver answers, what waits for it goes on.
+    pub async fn probe(&self, endpoint: &EndpointId, body: Body) -> Option<(DeliveryId, Attempt)> {
+        let stage = &self.0;
+        let now = stage.clock.now();
+        let id = DeliveryId::generate();
+        let claim = Claim {
+            delivery: id,
+            endpoint: endpoint.clone(),
+            attempt: 1,
+            uncounted: 0,
+            fence: 0,
+            owner: stage.owner,
+            lease_until: after(now, limits::LEASE),
+            body,
+        };
+        let (attempt, verdict) = stage.probe(&claim).await?;
+        if let Some(verdict) = verdict {
+            stage.slots.report(endpoint, verdict, stage.clock.now());
+            self.nudge();
+        }
+        Some((id, attempt))
     }
 
     /// Something may be due.

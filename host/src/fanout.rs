@@ -5,6 +5,7 @@
 //! repeated. The only place that knows the order of the stages. Knows nothing of HTTP.
 
 mod linked;
+mod probe;
 mod replay;
 
 use std::collections::HashSet;
@@ -35,6 +36,7 @@ use crate::sampling;
 use crate::shutdown::Shutdown;
 use crate::store::{ClaimNow, Store, StoreError};
 
+pub use probe::Probed;
 pub use replay::{Replay, ReplayError, Replayed};
 
 /// Why a delivery is held whose chain was run as often as it may be; no chain comes to that but by a fault of ours.
@@ -250,7 +252,13 @@ impl Stage {
         replay_of: Option<DeliveryId>,
     ) -> NewDelivery {
         let fate = self.fate(linked, webhook, drawn).await;
-        NewDelivery { id: DeliveryId::generate(), endpoint: rule.endpoint_id(webhook), fate, replay_of }
+        NewDelivery {
+            id: DeliveryId::generate(),
+            endpoint: rule.endpoint_id(webhook),
+            fate,
+            replay_of,
+            only_if_held: false,
+        }
     }
 
     /// Runs the chain.

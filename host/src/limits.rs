@@ -140,6 +140,9 @@ pub const FEEDBACK_PER_RUN_MAX: usize = 1000;
 /// Payloads that the ledger counts as waiting at most; beyond that the number is this.
 pub const LEDGER_WAITING_MAX: usize = 10_000;
 
+/// Deliveries whose attempts say how an endpoint does.
+pub const HEALTH_DELIVERIES: usize = 100;
+
 /// Attempts in flight to one endpoint: a slow one costs these slots and nobody else's.
 pub const ATTEMPTS_PER_ENDPOINT_MAX: usize = 32;
 

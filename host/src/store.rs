@@ -26,7 +26,7 @@ use bytes::Bytes;
 use crate::model::Timestamp;
 use crate::model::attempt::Attempt;
 use crate::model::delivery::{Claim, Delivery, DeliveryRecord, NewDelivery, Next, State};
-use crate::model::ids::{DeliveryId, EndpointId, HostId, PayloadId, RuleId};
+use crate::model::ids::{DeliveryId, EndpointId, HostId, PayloadId, RuleId, WebhookId};
 use crate::model::payload::PendingPayload;
 use crate::model::plugin::PluginName;
 use crate::model::rule::Rule;
@@ -178,8 +178,18 @@ pub struct DeliveryQuery {
     pub rule: Option<RuleId>,
     /// Only of this payload.
     pub payload: Option<PayloadId>,
+    /// Only to webhooks of this id.
+    pub webhook: Option<WebhookId>,
     /// Only those that this plugin failed on.
     pub plugin: Option<PluginName>,
+    /// Only those that were made then or later.
+    pub since: Option<Timestamp>,
+    /// Only those that were made before.
+    pub until: Option<Timestamp>,
+    /// Only those whose cause has this text in it.
+    pub cause: Option<String>,
+    /// Only those that were replayed, or were not.
+    pub is_replayed: Option<bool>,
     /// Only older than this one (the last of the page before).
     pub before: Option<DeliveryId>,
     /// At most so many.
@@ -216,7 +226,8 @@ pub trait Store: DatasetStore + EndpointStore + OffloadStore + ReleaseStore + Re
     async fn payload(&self, id: PayloadId) -> Result<Option<PendingPayload>>;
 
     /// FAN OUT: inserts the deliveries of one payload, retires it, and claims some of them, in one transaction.
-    /// A delivery that already exists (same payload, same webhook, no replay) is left as it is and not claimed. One to
+    /// A delivery that already exists (same payload, same webhook, no replay) is left as it is and not claimed. A replay
+    /// that is `only_if_held` is not made where the delivery that it replays is no longer held. One to
     /// a webhook that was removed meanwhile is inserted as `cancelled`. Bodies that are equal are stored once, and not
     /// at all where they equal the payload. The claims come back in the order asked for, without those of deliveries
     /// that are not `pending` by this call, and of those to endpoints that are disabled or ordered.

@@ -98,9 +98,14 @@ impl HostProcess {
 
     /// SIGTERM, and the exit code.
     pub(crate) fn stop(&mut self) -> Option<i32> {
+        self.terminate();
+        self.child.wait().expect("the process ends").code()
+    }
+
+    /// SIGTERM.
+    pub(crate) fn terminate(&self) {
         let id = rustix::process::Pid::from_raw(self.child.id() as i32).expect("a process id is positive");
         rustix::process::kill_process(id, rustix::process::Signal::TERM).expect("the process is ours");
-        self.child.wait().expect("the process ends").code()
     }
 
     /// Waits until the process has ended by itself.

@@ -260,9 +260,9 @@ async fn an_operator_sees_what_failed_and_replays_it_all_once_the_plugin_is_mend
         said
     };
     assert_eq!(host.cli_ok(&["deliveries", "list", "--plugin", "picky"]).lines().count(), 4);
-    assert_eq!(replay(&["--dry-run"]), "3 deliveries held because of `picky`\n");
+    assert!(replay(&["--dry-run"]).starts_with("3 deliveries would be replayed\n"));
     let elsewhere = "9d1c9a7e-0000-4c38-9d5e-0d7a3c1f9b10";
-    assert_eq!(replay(&["--rule", elsewhere, "--dry-run"]), "0 deliveries held because of `picky`\n");
+    assert_eq!(replay(&["--rule", elsewhere, "--dry-run"]), "0 deliveries would be replayed\n");
     assert!(replay(&[]).starts_with("replayed 3 deliveries: 0 sent, 3 held again\n"));
 
     let hash = |answer: &Value| {

@@ -245,7 +245,7 @@ async fn a_store_that_cannot_keep_up_is_answered_503_in_time_to_try_again() {
         store: store.clone(),
         rulebook: rulebook.clone(),
         plugins: plugins.clone(),
-        dispatch,
+        dispatch: dispatch.clone(),
         blobs: blobs.clone(),
         fetch: sender,
         clock: clock.clone(),
@@ -270,8 +270,21 @@ async fn a_store_that_cannot_keep_up_is_answered_503_in_time_to_try_again() {
     });
     let reading = Reading::new(store.clone(), blobs.clone());
     let key = Secret::new("key");
-    let api =
-        Api { store, rulebook, plugins, intake, reading, blobs, matching, fanout, clock, key, workspace, public_url };
+    let api = Api {
+        store,
+        rulebook,
+        plugins,
+        intake,
+        reading,
+        blobs,
+        matching,
+        fanout,
+        dispatch,
+        clock,
+        key,
+        workspace,
+        public_url,
+    };
     tokio::spawn(api::serve(listener, api, shutdown));
 
     let begun = Instant::now();

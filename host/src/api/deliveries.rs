@@ -14,7 +14,7 @@ use crate::api::{Api, Doors};
 use crate::fanout::{Replay, ReplayError, Replayed};
 use crate::limits;
 use crate::model::delivery::{Delivery, State as DeliveryState};
-use crate::model::ids::{DeliveryId, EndpointId};
+use crate::model::ids::{DeliveryId, EndpointId, WebhookId};
 use crate::model::plugin::PluginName;
 use crate::store::DeliveryQuery;
 
@@ -28,7 +28,12 @@ pub(super) struct Filter {
     state: Option<String>,
     rule_id: Option<String>,
     payload_id: Option<String>,
+    webhook_id: Option<String>,
     plugin: Option<String>,
+    since: Option<String>,
+    until: Option<String>,
+    cause: Option<String>,
+    replayed: Option<String>,
     before: Option<String>,
     limit: Option<String>,
 }
@@ -49,7 +54,12 @@ impl Filter {
             state: state.map_err(|error| ApiError::bad_request(error.to_string()))?,
             rule: id(self.rule_id.as_deref(), "rule_id")?,
             payload: id(self.payload_id.as_deref(), "payload_id")?,
+            webhook: self.webhook_id.clone().map(WebhookId),
             plugin: plugin.map_err(|error| ApiError::bad_request(error.to_string()))?,
+            since: parsed(self.since.as_deref(), "since", "a time such as 2026-07-01T09:00:00Z")?,
+            until: parsed(self.until.as_deref(), "until", "a time such as 2026-07-01T09:00:00Z")?,
+            cause: self.cause.clone(),
+            is_replayed: parsed(self.replayed.as_deref(), "replayed", "true or false")?,
             before: id(self.before.as_deref(), "before")?,
             limit,
         })
@@ -57,11 +67,15 @@ impl Filter {
 }
 
 fn id<T: std::str::FromStr>(text: Option<&str>, name: &str) -> Result<Option<T>, ApiError> {
-    text.map(str::parse).transpose().map_err(|_| ApiError::bad_request(format!("`{name}` is no UUID")))
+    parsed(text, name, "a UUID")
+}
+
+fn parsed<T: std::str::FromStr>(text: Option<&str>, name: &str, kind: &str) -> Result<Option<T>, ApiError> {
+    text.map(str::parse).transpose().map_err(|_| ApiError::bad_request(format!("`{name}` is not {kind}")))
 }
 
 pub(super) async fn list(State(api): Doors, filter: Result<Query<Filter>, QueryRejection>) -> Answer {
-    let words = "the query takes state, rule_id, payload_id, plugin, before and limit";
+    let words = "the query takes state, rule_id, webhook_id, payload_id, plugin, since, until, cause, replayed, before and limit";
     let Query(filter) = filter.map_err(|_| ApiError::bad_request(words))?;
     let deliveries = api.store.deliveries(filter.query()?).await?;
     let shown: Vec<_> = deliveries.iter().map(|delivery| Value::Object(show_delivery(&api, delivery))).collect();

@@ -7,8 +7,8 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::{Args, ValueEnum};
 use ipnet::IpNet;
-use tokio::signal::unix::{SignalKind, signal};
-use tracing::info;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing::{info, warn};
 use url::Url;
 
 use crate::api::TlsFiles;
@@ -173,14 +173,43 @@ pub(super) async fn run(arguments: ServeArgs, environment: Environment) -> anyho
         offload_after: arguments.offload_after,
         secret_key: environment.secret_key,
     };
-    let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
+    let mut signals = Signals::listen()?;
     let host = Host::start(config).await?;
+    signals.next().await;
+    info!("stopping; a second signal stops at once");
     tokio::select! {
-        stopped = tokio::signal::ctrl_c() => stopped.context("cannot wait for Ctrl-C")?,
-        _ = terminate.recv() => {}
+        stopped = host.stop() => stopped,
+        () = signals.next() => {
+            warn!("stopped at once; the next start takes over what was under way");
+            // What is under way is as after a crash, which the store is made for.
+            std::process::exit(STOPPED_AT_ONCE);
+        }
     }
-    info!("stopping");
-    host.stop().await
+}
+
+/// What the process ends with when it is told to stop twice.
+const STOPPED_AT_ONCE: i32 = 130;
+
+/// Who wants the host to stop.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn listen() -> anyhow::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt()).context("cannot wait for Ctrl-C")?,
+            terminate: signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?,
+        })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
 }
 
 #[cfg(test)]

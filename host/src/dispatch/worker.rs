@@ -34,20 +34,39 @@ impl Stage {
             warn!(delivery = %claim.delivery, "too little of the lease is left for an attempt; it will be claimed again");
             return None;
         }
-        let exchange = self.sender.send(request(endpoint, &terms, &claim, started_at)).await;
-        let attempt = attempt_of(&claim, started_at, &exchange);
+        let (attempt, ended) = self.attempt(endpoint, &terms, &claim, started_at).await;
         let counted = claim.attempt.saturating_sub(claim.uncounted);
-        let now = self.clock.now();
-        let ended = Ended {
-            outcome: attempt.outcome,
-            status: exchange.result.as_ref().ok().copied(),
-            retry_after: exchange.retry_after.map(|asked| asked.from(now)),
-        };
-        let next = retry::next(&terms, &ended, counted, now, self.clock.random());
+        let next = retry::next(&terms, &ended, counted, self.clock.now(), self.clock.random());
         debug!(delivery = %claim.delivery, attempt = attempt.number, outcome = %attempt.outcome, "attempted");
         let verdict = verdict(&ended, &terms);
         self.record(&claim, attempt, next).await;
         verdict
+    }
+
+    /// Makes an attempt that is nobody's record.
+    pub(super) async fn probe(&self, claim: &Claim) -> Option<(Attempt, Option<Verdict>)> {
+        let snapshot = self.rulebook.snapshot();
+        let endpoint = &snapshot.webhook(&claim.endpoint)?.endpoint;
+        let terms = Terms::of(&endpoint.retry);
+        let (attempt, ended) = self.attempt(endpoint, &terms, claim, self.clock.now()).await;
+        Some((attempt, verdict(&ended, &terms)))
+    }
+
+    async fn attempt(
+        &self,
+        endpoint: &Endpoint,
+        terms: &Terms<'_>,
+        claim: &Claim,
+        started_at: Timestamp,
+    ) -> (Attempt, Ended) {
+        let exchange = self.sender.send(request(endpoint, terms, claim, started_at)).await;
+        let attempt = attempt_of(claim, started_at, &exchange);
+        let ended = Ended {
+            outcome: attempt.outcome,
+            status: exchange.result.as_ref().ok().copied(),
+            retry_after: exchange.retry_after.map(|asked| asked.from(self.clock.now())),
+        };
+        (attempt, ended)
     }
 
     /// Writes the outcome; a store that is in trouble is asked again until the lease nears its end.

@@ -74,14 +74,17 @@ impl Fanout {
         let document = self.0.relinked(&source.payload).await?;
         let drawn = draw(rule, &document).await;
         let linked = self.0.linked(&source.payload);
-        let delivery = self.0.delivery(&linked, rule, webhook, &drawn, Some(id)).await;
+        let mut delivery = self.0.delivery(&linked, rule, webhook, &drawn, Some(id)).await;
+        delivery.only_if_held = source.delivery.state == State::Held;
         if which == Replay::OutOfQuarantine && is_quarantined(&delivery.fate) {
             return Ok(None);
         }
         let cause = delivery.fate.cause().map(|cause| cause.words.clone());
         let replayed = Replayed { id: delivery.id, state: delivery.fate.state(), cause };
         self.0.commit(&source.payload, vec![delivery]).await?;
-        Ok(Some(replayed))
+        // Somebody else may have replayed it while the chain ran.
+        let is_made = parts.store.delivery(replayed.id).await?.is_some();
+        if is_made { Ok(Some(replayed)) } else { Err(ReplayError::NotHeld(id)) }
     }
 }
 

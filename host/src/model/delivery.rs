@@ -98,6 +98,8 @@ pub struct NewDelivery {
     pub fate: Fate,
     /// The delivery that an operator replayed to get this one.
     pub replay_of: Option<DeliveryId>,
+    /// Where that one was held: this one is made only while it still is, so that two replays at once send once.
+    pub only_if_held: bool,
 }
 
 /// What the chain made of a payload for one webhook.

@@ -60,6 +60,7 @@ macro_rules! conformance {
             a_delivery_to_a_removed_webhook_is_cancelled_at_once,
             a_payload_that_waits_when_its_rule_goes_is_cancelled_visibly,
             a_replay_makes_a_new_delivery_and_closes_the_held_one,
+            a_held_delivery_is_replayed_once_however_many_replay_it,
             a_delivery_knows_which_plugin_failed_on_it_and_how,
             deliveries_are_listed_by_the_plugin_that_failed,
             what_a_quarantine_holds_is_found_by_webhook_and_plugin_the_oldest_first,
@@ -69,6 +70,7 @@ macro_rules! conformance {
             a_retry_at_an_ordered_endpoint_holds_up_what_follows,
             an_endpoint_that_becomes_ordered_has_what_waits_in_order,
             the_last_attempts_of_an_endpoint_come_newest_first,
+            deliveries_are_listed_by_webhook_time_cause_and_whether_they_were_replayed,
             the_ledger_adds_up,
             pages_list_every_delivery_once,
             a_large_payload_comes_back_whole,
@@ -238,7 +240,13 @@ impl Scene {
 
     fn to_send(&self, webhook: &str, body: &Bytes) -> NewDelivery {
         let fate = Fate::Send(Body::json(body.clone()));
-        NewDelivery { id: DeliveryId::generate(), endpoint: self.endpoint(webhook), fate, replay_of: None }
+        NewDelivery {
+            id: DeliveryId::generate(),
+            endpoint: self.endpoint(webhook),
+            fate,
+            replay_of: None,
+            only_if_held: false,
+        }
     }
 
     async fn fan_out(
@@ -528,6 +536,19 @@ pub(crate) async fn a_replay_makes_a_new_delivery_and_closes_the_held_one(scene:
     assert_eq!(scene.state(held.id).await, State::Cancelled);
 }
 
+pub(crate) async fn a_held_delivery_is_replayed_once_however_many_replay_it(scene: Scene) {
+    let payload = scene.accept(r#"{"runs":[]}"#).await;
+    let held = NewDelivery { fate: Fate::Held("words".to_owned().into()), ..scene.to_send("a", &payload.document) };
+    scene.fan_out(&payload, vec![held.clone()], &[]).await;
+    let replay =
+        || NewDelivery { replay_of: Some(held.id), only_if_held: true, ..scene.to_send("a", &payload.document) };
+    let (first, second) = (replay(), replay());
+    scene.fan_out(&payload, vec![first.clone()], &[]).await;
+    assert!(scene.fan_out(&payload, vec![second.clone()], &[second.id]).await.is_empty());
+    assert_eq!(scene.state(first.id).await, State::Pending);
+    assert_eq!(scene.store.delivery(second.id).await.unwrap(), None);
+}
+
 pub(crate) async fn the_ledger_adds_up(scene: Scene) {
     let payload = scene.accept("{}").await;
     let filtered = NewDelivery { fate: Fate::Filtered, ..scene.to_send("a", &payload.document) };
@@ -566,9 +587,8 @@ pub(crate) async fn pages_list_every_delivery_once(scene: Scene) {
         state: Some(State::Pending),
         rule: Some(scene.rule.id),
         payload: Some(scene.store.delivery(ids[0]).await.unwrap().unwrap().delivery.payload),
-        plugin: None,
-        before: None,
         limit: 10,
+        ..DeliveryQuery::default()
     };
     assert_eq!(scene.store.deliveries(of_rule).await.unwrap().len(), 2);
 }

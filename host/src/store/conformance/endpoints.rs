@@ -2,11 +2,12 @@
 
 use super::{Scene, attempt, webhook};
 use crate::model::attempt::Outcome;
-use crate::model::delivery::{Next, State};
-use crate::model::ids::DeliveryId;
+use crate::model::delivery::{NewDelivery, Next, State};
+use crate::model::ids::{DeliveryId, WebhookId};
 use crate::model::pace::Pace;
 use crate::model::payload::PendingPayload;
 use crate::model::rule::{Rule, Webhook};
+use crate::store::DeliveryQuery;
 use crate::store::endpoints::{Disabled, EndpointRecord};
 
 impl Scene {
@@ -125,4 +126,27 @@ pub(crate) async fn the_last_attempts_of_an_endpoint_come_newest_first(scene: Sc
     let attempts = scene.store.last_attempts(&scene.endpoint("a"), 2).await.unwrap();
     let seen: Vec<_> = attempts.iter().map(|attempt| (attempt.started_at, attempt.outcome)).collect();
     assert_eq!(seen, [2, 1].map(|seconds| (scene.in_seconds(seconds), Outcome::Delivered)));
+}
+
+pub(crate) async fn deliveries_are_listed_by_webhook_time_cause_and_whether_they_were_replayed(scene: Scene) {
+    let ids = scene.queue(&["a", "b"]).await;
+    for claim in scene.claim_at(scene.now).await {
+        let outcome = if claim.endpoint == scene.endpoint("a") { Outcome::TimedOut } else { Outcome::ClientError };
+        let attempt = attempt(1, outcome, scene.now);
+        assert!(scene.store.complete(&claim, attempt, Next::Failed).await.unwrap());
+    }
+    let source = scene.store.replay_source(ids[0]).await.unwrap().unwrap();
+    let replay = NewDelivery { replay_of: Some(ids[0]), ..scene.to_send("a", &source.payload.document) };
+    scene.fan_out(&source.payload, vec![replay.clone()], &[]).await;
+    let listed = async |query: DeliveryQuery| -> Vec<DeliveryId> {
+        let deliveries = scene.store.deliveries(DeliveryQuery { limit: 10, ..query }).await.unwrap();
+        deliveries.into_iter().map(|delivery| delivery.id).collect()
+    };
+    let all = DeliveryQuery::default;
+    assert_eq!(listed(DeliveryQuery { webhook: Some(WebhookId("a".to_owned())), ..all() }).await, [replay.id, ids[0]]);
+    assert_eq!(listed(DeliveryQuery { cause: Some("client_error".to_owned()), ..all() }).await, [ids[1]]);
+    assert_eq!(listed(DeliveryQuery { is_replayed: Some(true), ..all() }).await, [ids[0]]);
+    assert_eq!(listed(DeliveryQuery { is_replayed: Some(false), ..all() }).await, [replay.id, ids[1]]);
+    assert_eq!(listed(DeliveryQuery { since: Some(scene.now), ..all() }).await.len(), 3);
+    assert_eq!(listed(DeliveryQuery { until: Some(scene.now), ..all() }).await, []);
 }

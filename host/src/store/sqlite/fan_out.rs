@@ -30,15 +30,17 @@ pub(super) fn fan_out(
     let mut bodies = Bodies { known: vec![(payload.document.clone(), payload_body)] };
     let mut claims: Vec<Claim> = Vec::new();
     for delivery in deliveries {
+        // A replay of a held delivery closes it, and is not made where another one did.
+        let closed = delivery.replay_of.map(|held| close_held(group, held, delivery.id)).transpose()?;
+        if delivery.only_if_held && closed == Some(false) {
+            continue;
+        }
         let is_claimed = claim.deliveries.contains(&delivery.id);
         let row = row_of(group, &mut bodies, &delivery, payload_number, is_claimed.then_some(claim), now)?;
         let is_inserted = insert(group, &row)?;
         let is_claimed = row.claim.is_some();
         if let (true, true, Fate::Send(body)) = (is_inserted, is_claimed, delivery.fate) {
             claims.push(claim_of(delivery.id, delivery.endpoint, body, claim));
-        }
-        if let Some(replayed) = delivery.replay_of {
-            close_held(group, replayed, delivery.id)?;
         }
     }
     let place = |claimed: &Claim| claim.deliveries.iter().position(|id| *id == claimed.delivery);
@@ -196,10 +198,10 @@ fn endpoint_of(group: &mut Group<'_>, endpoint: &EndpointId) -> Result<EndpointR
     Ok(found)
 }
 
-fn close_held(group: &Group<'_>, replayed: DeliveryId, by: DeliveryId) -> Result<(), Failure> {
+/// Whether it was held.
+fn close_held(group: &Group<'_>, replayed: DeliveryId, by: DeliveryId) -> Result<bool, Failure> {
     let mut update = group
         .connection
         .prepare_cached("UPDATE deliveries SET state = 'cancelled', cause = ?2 WHERE id = ?1 AND state = 'held'")?;
-    update.execute(params![replayed, format!("replayed as {by}")])?;
-    Ok(())
+    Ok(update.execute(params![replayed, format!("replayed as {by}")])? == 1)
 }

@@ -9,7 +9,9 @@ use crate::model::delivery::{Delivery, DeliveryRecord, State};
 use crate::model::ids::{DeliveryId, EndpointId, PayloadId};
 use crate::model::payload::PendingPayload;
 use crate::store::sqlite::body_log::BodyReader;
-use crate::store::sqlite::columns::{DELIVERY, FROM_DELIVERIES, Micros, Text, attempt, body_ref, delivery, endpoint};
+use crate::store::sqlite::columns::{
+    DELIVERY, FROM_DELIVERIES, Micros, Text, attempt, body_ref, delivery, endpoint, micros,
+};
 use crate::store::sqlite::{Failure, connect};
 use crate::store::{DeliveryQuery, ReplaySource};
 
@@ -97,6 +99,21 @@ pub(super) fn deliveries(connection: &Connection, query: &DeliveryQuery) -> Resu
     }
     if let Some(plugin) = &query.plugin {
         add("d.plugin = ?", Box::new(plugin.to_string()));
+    }
+    if let Some(webhook) = &query.webhook {
+        add("d.endpoint IN (SELECT number FROM endpoints WHERE webhook = ?)", Box::new(webhook.0.clone()));
+    }
+    if let Some(since) = query.since {
+        add("d.created_at >= ?", Box::new(micros(since)));
+    }
+    if let Some(until) = query.until {
+        add("d.created_at < ?", Box::new(micros(until)));
+    }
+    if let Some(cause) = &query.cause {
+        add("instr(d.cause, ?) > 0", Box::new(cause.clone()));
+    }
+    if let Some(is_replayed) = query.is_replayed {
+        add("? = EXISTS (SELECT 1 FROM deliveries r WHERE r.replay_of = d.id)", Box::new(is_replayed));
     }
     if let Some(before) = query.before {
         add("d.number < (SELECT number FROM deliveries WHERE id = ?)", Box::new(before));

@@ -1,17 +1,19 @@
-//! `runhook deliveries replay --plugin NAME`: once a plugin is mended, what is held because of it goes on.
+//! `runhook deliveries replay` with a filter: all that match go on, the oldest first.
 //!
-//! It takes what is held when it begins. What is held again is a new delivery and is left, so that it comes to an end.
+//! It takes what matches when it begins, and of that only what nobody has replayed. What fails again is a new delivery
+//! and is left, so that it comes to an end.
 
 use std::fmt;
 
 use anyhow::Context;
+use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::Value;
 
+use crate::cli::deliveries::Filter;
 use crate::client::{Client, ClientError};
 use crate::limits::DELIVERIES_PER_PAGE_MAX;
 use crate::model::delivery::State;
-use crate::model::ids::{DeliveryId, RuleId};
-use crate::model::plugin::PluginName;
+use crate::model::ids::DeliveryId;
 
 /// What became of them.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -25,54 +27,71 @@ struct Counts {
     failed: usize,
 }
 
-pub(super) async fn run(
-    client: &Client,
-    plugin: &PluginName,
-    rule: Option<RuleId>,
-    is_dry_run: bool,
-) -> anyhow::Result<()> {
-    let held = held(client, plugin, rule).await?;
+pub(super) async fn run(client: &Client, filter: &Filter, is_dry_run: bool) -> anyhow::Result<()> {
+    let wanted = wanted(client, filter).await?;
     if is_dry_run {
-        println!("{} held because of `{plugin}`", counted(held.len()));
+        println!("{} would be replayed", counted(wanted.len()));
+        for (id, shown) in wanted.iter().take(SHOWN_MAX) {
+            println!("{id}  {shown}");
+        }
+        if wanted.len() > SHOWN_MAX {
+            println!("and {} more", wanted.len() - SHOWN_MAX);
+        }
         return Ok(());
     }
+    let options = only_held(filter);
     let (mut counts, mut last_cause) = (Counts::default(), None);
-    for id in &held {
-        let replayed = client.post(&format!("api/v1/deliveries/{id}/replay"), &only_held(), &Value::Null).await;
+    let bar = bar(wanted.len());
+    for (id, _) in &wanted {
+        let replayed = client.post(&format!("api/v1/deliveries/{id}/replay"), &options, &Value::Null).await;
         if let Some(cause) = counts.add(replayed)? {
             last_cause = Some(cause);
         }
+        bar.inc(1);
     }
-    println!("replayed {}: {counts}", counted(held.len()));
+    bar.finish_and_clear();
+    println!("replayed {}: {counts}", counted(wanted.len()));
     if let Some(cause) = last_cause {
         println!("the last that did not go on: {cause}");
     }
-    anyhow::ensure!(counts.failed == 0, "{} could not be replayed; they are held as before", counted(counts.failed));
+    anyhow::ensure!(counts.failed == 0, "{} could not be replayed; they are as before", counted(counts.failed));
     Ok(())
 }
 
-/// All that are held now, the oldest first.
-async fn held(client: &Client, plugin: &PluginName, rule: Option<RuleId>) -> anyhow::Result<Vec<DeliveryId>> {
-    let mut held: Vec<DeliveryId> = Vec::new();
+/// Deliveries that a dry run lists.
+const SHOWN_MAX: usize = 20;
+
+/// Drawn where somebody looks: on a terminal.
+fn bar(count: usize) -> ProgressBar {
+    let bar = ProgressBar::new(count as u64);
+    let style = ProgressStyle::with_template("{wide_bar} {pos} of {len}, {per_sec}, {eta} left");
+    bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+}
+
+/// All that match now, the oldest first, with what is said of each.
+async fn wanted(client: &Client, filter: &Filter) -> anyhow::Result<Vec<(DeliveryId, String)>> {
+    let mut wanted: Vec<(DeliveryId, String)> = Vec::new();
     loop {
-        let mut query = vec![("state", State::Held.to_string()), ("plugin", plugin.to_string())];
-        query.push(("limit", DELIVERIES_PER_PAGE_MAX.to_string()));
-        query.extend(rule.map(|id| ("rule_id", id.to_string())));
-        query.extend(held.last().map(|id| ("before", id.to_string())));
+        let mut query = filter.query();
+        query.extend([("replayed", false.to_string()), ("limit", DELIVERIES_PER_PAGE_MAX.to_string())]);
+        query.extend(wanted.last().map(|(id, _)| ("before", id.to_string())));
         let answer = client.get("api/v1/deliveries", &query).await?;
         let page = answer["deliveries"].as_array().context("not a list of deliveries")?;
         if page.is_empty() {
-            held.reverse();
-            return Ok(held);
+            wanted.reverse();
+            return Ok(wanted);
         }
         for delivery in page {
-            held.push(serde_json::from_value(delivery["id"].clone()).context("not a list of deliveries")?);
+            let id = serde_json::from_value(delivery["id"].clone()).context("not a list of deliveries")?;
+            let text = |key: &str| delivery[key].as_str().unwrap_or_default().replace('\n', " ");
+            wanted.push((id, format!("{}  {}  {}", text("created_at"), text("state"), text("cause"))));
         }
     }
 }
 
-fn only_held() -> [(&'static str, String); 1] {
-    [("only_held", true.to_string())]
+/// What is replayed because it is held must still be when its turn comes.
+fn only_held(filter: &Filter) -> Vec<(&'static str, String)> {
+    if filter.state() == Some(State::Held) { vec![("only_held", true.to_string())] } else { Vec::new() }
 }
 
 impl Counts {
