@@ -56,6 +56,7 @@ impl Bench {
             periods: Periods::default(),
             offload_after: None,
             secret_key: None,
+            earlier_secret_keys: Vec::new(),
         };
         let host = Host::start(config).await.expect("a host");
         let server = format!("http://{}", host.address);

@@ -78,6 +78,7 @@ async fn host(folder: &TempDir) -> (Host, String) {
         periods: Periods::default(),
         offload_after: None,
         secret_key: None,
+        earlier_secret_keys: Vec::new(),
     };
     let host = Host::start(config).await.expect("a host");
     let key = std::fs::read_to_string(folder.path().join(KEY_FILE)).expect("a key");

@@ -1,4 +1,4 @@
-//! HTTP: the relay door and the doors of tracing clients, and the API of runs, rules, deliveries and plugins.
+//! HTTP: the relay door and the doors of tracing clients, and the API of runs, rules, deliveries, plugins and keys.
 //!
 //! Translates between HTTP and the engine, and decides nothing. Query strings are never logged: they carry secrets.
 
@@ -12,6 +12,7 @@ mod examples;
 mod feedback;
 mod ingest;
 mod key;
+mod keys;
 mod listener;
 mod plugins;
 mod query;
@@ -21,20 +22,22 @@ mod rule_shape;
 mod rules;
 mod run_search;
 mod runs;
+mod scope;
 mod sessions;
 
 use std::sync::Arc;
 
-use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 use axum::{Json, Router};
 use http::StatusCode;
 use serde_json::json;
 use tracing::debug;
 use url::Url;
 
+use crate::access::{Access, Denied};
 use crate::api::answer::ApiError;
 use crate::blobs::Blobs;
 use crate::clock::Clock;
@@ -46,6 +49,7 @@ use crate::model::ids::WorkspaceId;
 use crate::model::secret::Secret;
 use crate::plugin::PluginRuntime;
 use crate::reading::Reading;
+use crate::rotation::Rotation;
 use crate::rulebook::RuleBook;
 use crate::shutdown::Shutdown;
 use crate::store::Store;
@@ -75,8 +79,10 @@ pub struct Api {
     pub dispatch: Dispatch,
     /// Time.
     pub clock: Arc<dyn Clock>,
-    /// What `x-api-key` has to be.
-    pub key: Secret,
+    /// What `x-api-key` may be, and what it allows.
+    pub access: Arc<Access>,
+    /// Of the secret key.
+    pub rotation: Rotation,
     /// LangSmith's tenant.
     pub workspace: WorkspaceId,
     /// What links begin with.
@@ -113,6 +119,9 @@ fn router(api: Api) -> Router {
         .route("/api/v1/endpoints/{rule}/{webhook}/probe", post(endpoints::probe))
         .route("/api/v1/plugins", get(plugins::list))
         .route("/api/v1/plugins/{name}/failures", get(plugins::failures))
+        .route("/api/v1/keys", get(keys::list).post(keys::create))
+        .route("/api/v1/keys/rotate", post(keys::rotate))
+        .route("/api/v1/keys/{id}", delete(keys::revoke))
         .route("/api/v2/runs/query", post(runs::query_v2))
         .route("/api/v2/runs/{id}", get(runs::read_v2))
         .route("/v1/platform/datasets/{id}/examples", post(examples::upload).patch(examples::upload_changes))
@@ -158,14 +167,24 @@ fn langsmith() -> Router<Arc<Api>> {
 
 async fn require_key(State(api): Doors, request: Request, next: Next) -> Response {
     let given = request.headers().get("x-api-key").and_then(|key| key.to_str().ok()).map(Secret::new);
-    // Comparing secrets takes constant time.
-    match given {
-        Some(key) if key == api.key => next.run(request).await,
-        Some(_) => ApiError::unauthorized("the header `x-api-key` is not the host's API key").into_response(),
-        None => ApiError::unauthorized(
-            "the header `x-api-key` is missing; the key is in the file `api-key` of the data directory",
-        )
-        .into_response(),
+    let Some(given) = given else {
+        let detail = "the header `x-api-key` is missing; the key is in the file `api-key` of the data directory, and \
+                      `runhook keys new` makes others";
+        return ApiError::unauthorized(detail).into_response();
+    };
+    let route = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str);
+    match api.access.check(&given, scope::needed(request.method(), route)) {
+        Ok(()) => next.run(request).await,
+        Err(denied) => ApiError::from(denied).into_response(),
+    }
+}
+
+impl From<Denied> for ApiError {
+    fn from(denied: Denied) -> Self {
+        match denied {
+            Denied::Unknown | Denied::Expired { .. } => Self::unauthorized(denied.to_string()),
+            Denied::Lacking { .. } => Self::new(StatusCode::FORBIDDEN, denied.to_string()),
+        }
     }
 }
 

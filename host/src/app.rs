@@ -12,6 +12,7 @@ use tokio::task::JoinHandle;
 use tracing::{info, warn};
 use url::Url;
 
+use crate::access::Access;
 use crate::api::{self, Api, Listener};
 use crate::blobs::{BlobSettings, Blobs, LocalSettings, SigningKey};
 use crate::clock::{Clock, SystemClock};
@@ -28,6 +29,7 @@ use crate::plugin::{CacheSettings, InUse, PluginRuntime, RuntimeSettings, WasmRu
 use crate::reading::Reading;
 use crate::release::{self, Release, ReleaseHeld, Released};
 use crate::retention::Retention;
+use crate::rotation::Rotation;
 use crate::rulebook::RuleBook;
 use crate::secrets::Keyring;
 use crate::shutdown::{self, ShutdownTrigger};
@@ -71,10 +73,12 @@ impl Host {
         let data = &config.data;
         raise_file_limit();
         prepare(data)?;
-        let keyring = Arc::new(Keyring::load(data, config.secret_key)?);
-        let url_key = keyring.url_key();
+        let keyring = Keyring::load(data, config.secret_key)?.with_earlier(&config.earlier_secret_keys)?;
+        let keyring = Arc::new(keyring);
         let cache = CacheSettings { folder: data.join("cache/plugins"), key: keyring.cache_key().into() };
-        let store: Arc<dyn Store> = Arc::new(SqliteStore::open(data, keyring)?);
+        let store: Arc<dyn Store> = Arc::new(SqliteStore::open(data, keyring.clone())?);
+        // The host before this one may have rotated until the store was ours.
+        keyring.check_file()?;
         let taken_over = store.end_leases().await?;
         if taken_over > 0 {
             info!(deliveries = taken_over, "taking over attempts that nobody saw the end of");
@@ -86,14 +90,19 @@ impl Host {
         let runtime = tokio::task::spawn_blocking(|| WasmRuntime::start(settings)).await?;
         let plugins: Arc<dyn PluginRuntime> = Arc::new(runtime?);
         let sender = Arc::new(HttpSender::new(AddressPolicy::allowing(config.allow_cidr))?);
-        let key = api_key(data)?;
+        let access = Access::load(store.clone(), clock.clone(), api_key(data)?).await?;
         let listener = Listener::bind(config.listen, config.tls.as_ref()).await?;
         let address = listener.address();
         let public_url = public_url(config.public_url, address, config.tls.is_some())?;
         let blobs = Blobs::open(config.blobs.unwrap_or_else(|| {
             let (folder, public_url) = (data.join("blobs"), public_url.clone());
-            BlobSettings::Local(LocalSettings { folder, public_url, signing_key: SigningKey::new(url_key) })
+            let signing_key = SigningKey::new(keyring.url_key());
+            BlobSettings::Local(LocalSettings { folder, public_url, signing_key })
         }))?;
+        let rotation = Rotation::new(keyring, store.clone(), blobs.clone(), clock.clone());
+        if rotation.is_unfinished() {
+            warn!("there are earlier secret keys; finish the rotation with: runhook keys rotate");
+        }
         let dispatch = Dispatch::new(store.clone(), rulebook.clone(), sender.clone(), clock.clone(), owner);
         let (fanout, hints) = Fanout::new(fanout::Parts {
             store: store.clone(),
@@ -146,7 +155,8 @@ impl Host {
             fanout: fanout.clone(),
             dispatch: dispatch.clone(),
             clock,
-            key,
+            access,
+            rotation,
         };
         let mut inflow = Stages {
             trigger: inflow,

@@ -29,7 +29,7 @@ use local::BlobFolder;
 use s3::Bucket;
 pub use settings::{BlobSettings, LocalSettings, S3Credentials, S3Settings};
 use sign::UrlSigner;
-pub use sign::{Refused, SigningKey};
+pub use sign::{Refused, SigningKey, SigningKeys};
 
 use crate::model::Timestamp;
 
@@ -130,6 +130,14 @@ impl Blobs {
         match &*self.0 {
             Place::Local(_, signer) => signer.sign(key, expires_in, now),
             Place::S3(bucket) => bucket.sign(key, expires_in).await,
+        }
+    }
+
+    /// Signs URLs with other keys from now on; those that are out hold as long as their key is among the earlier ones.
+    /// S3 has keys of its own.
+    pub fn sign_with(&self, keys: SigningKeys) {
+        if let Place::Local(_, signer) = &*self.0 {
+            signer.sign_with(keys);
         }
     }
 

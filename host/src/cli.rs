@@ -5,6 +5,7 @@ mod connection;
 mod deliveries;
 mod demo;
 mod endpoints;
+mod keys;
 pub mod listen;
 mod plugin;
 mod plugin_policy;
@@ -38,6 +39,8 @@ enum Command {
     #[command(subcommand)]
     Endpoints(endpoints::EndpointsCommand),
     #[command(subcommand)]
+    Keys(keys::KeysCommand),
+    #[command(subcommand)]
     Plugin(plugin::PluginCommand),
     Listen(listen::ListenArgs),
     Demo(demo::DemoArgs),
@@ -55,6 +58,7 @@ impl Cli {
             Command::Rule(command) => rule::run(command, environment).await?,
             Command::Deliveries(command) => deliveries::run(command, environment).await?,
             Command::Endpoints(command) => endpoints::run(command, environment).await?,
+            Command::Keys(command) => keys::run(command, environment).await?,
             Command::Plugin(command) => return plugin::run(command, environment).await,
             Command::Listen(arguments) => listen::run(arguments).await?,
             Command::Demo(arguments) => demo::run(arguments, environment).await?,

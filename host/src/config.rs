@@ -45,6 +45,8 @@ pub struct ServeConfig {
     pub offload_after: Option<Duration>,
     /// The sealing key from the environment; else it is a file of the data directory.
     pub secret_key: Option<Secret>,
+    /// Keys that only open what was sealed before.
+    pub earlier_secret_keys: Vec<Secret>,
 }
 
 /// The environment's part. Secrets come this way: arguments show in the process list.
@@ -54,6 +56,8 @@ pub struct Environment {
     pub api_key: Option<Secret>,
     /// `RUNHOOK_SECRET_KEY`
     pub secret_key: Option<Secret>,
+    /// `RUNHOOK_EARLIER_SECRET_KEYS`, with commas between
+    pub earlier_secret_keys: Vec<Secret>,
     /// `RUNHOOK_SIGNING_PASSWORD`
     pub signing_password: Option<Secret>,
     /// `RUNHOOK_SERVER`
@@ -77,6 +81,7 @@ impl Environment {
                 .map(|(access_key_id, secret)| S3Credentials { access_key_id, secret_access_key: Secret::new(secret) }),
             api_key: variable("RUNHOOK_API_KEY").map(Secret::new),
             secret_key: variable("RUNHOOK_SECRET_KEY").map(Secret::new),
+            earlier_secret_keys: variable("RUNHOOK_EARLIER_SECRET_KEYS").map_or_else(Vec::new, |keys| listed(&keys)),
             signing_password: variable("RUNHOOK_SIGNING_PASSWORD").map(Secret::new),
             server: variable("RUNHOOK_SERVER"),
             log_filter: variable("RUST_LOG"),
@@ -89,9 +94,19 @@ fn trimmed(value: &str) -> Option<String> {
     Some(value.trim()).filter(|value| !value.is_empty()).map(str::to_owned)
 }
 
+fn listed(values: &str) -> Vec<Secret> {
+    values.split(',').filter_map(trimmed).map(Secret::new).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_list_has_commas_between_and_none_too_many_does_harm() {
+        let values: Vec<_> = listed(" a, b,,c,\n").iter().map(|value| value.expose().to_owned()).collect();
+        assert_eq!(values, ["a", "b", "c"]);
+    }
 
     #[test]
     fn a_value_comes_without_the_space_around_it() {

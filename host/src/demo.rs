@@ -78,6 +78,7 @@ impl Demo {
             periods: Periods::default(),
             offload_after: None,
             secret_key: None,
+            earlier_secret_keys: Vec::new(),
         };
         let host = Host::start(config).await?;
         let key = std::fs::read_to_string(data.join(KEY_FILE)).context("cannot read the API key")?;

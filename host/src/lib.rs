@@ -15,6 +15,7 @@ pub mod limits;
 pub mod model;
 pub mod nearest;
 
+pub mod access;
 pub mod api;
 pub mod ingest;
 pub mod intake;
@@ -42,6 +43,7 @@ pub mod blobs;
 pub mod definition;
 pub mod links;
 pub mod references;
+pub mod rotation;
 pub mod rulebook;
 pub mod secrets;
 pub mod store;

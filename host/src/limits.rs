@@ -75,6 +75,16 @@ pub const OFFLOAD_PUTS_MAX: usize = 16;
 /// and writes its layers.
 pub const LAYER_BYTES_MAX: usize = 40 * 1024 * 1024;
 
+/// Rules whose secrets are sealed anew in one transaction: a secret takes a few microseconds, and who accepts meanwhile
+/// waits for one batch at most.
+pub const RESEALED_RULES_MAX: usize = 50;
+
+/// Keys of the API. People and programs have one each; more is an accident.
+pub const API_KEYS_MAX: usize = 1_000;
+
+/// Characters of the name of an API key.
+pub const API_KEY_NAME_CHARS_MAX: usize = 256;
+
 /// How long a link to a blob is good: longer than any delivery is tried by its own schedule, and a day; S3 takes at most 7
 /// days.
 pub const LINK_LIFETIME: Duration = Duration::from_hours(6 * 24);

@@ -1,8 +1,9 @@
 //! The words of GLOSSARY.md as types: ids, secrets, projects, runs, rules, endpoints, payloads,
-//! deliveries, attempts, plugins.
+//! deliveries, attempts, plugins, API keys.
 //!
 //! No IO, no SQL, no HTTP; imports nothing of ours.
 
+pub mod api_key;
 pub mod attempt;
 pub mod dataset;
 pub mod delivery;

@@ -1,26 +1,34 @@
-//! Encryption at rest: secrets are sealed with XChaCha20-Poly1305 under a key that has an id.
+//! Encryption at rest: secrets are sealed with XChaCha20-Poly1305, each under a data key of its own, which is sealed
+//! under a key that has an id.
 //!
-//! A sealed secret is text: `v1:<key id>:<base64 of nonce and ciphertext>`. The key comes from the environment or from
-//! the file `secret-key` of the data directory, made at the first start. Knows nothing of rules and stores.
+//! The key comes from the environment or from the file `secret-key` of the data directory, made at the first start. It
+//! can be changed while the host runs: for the time of a rotation there are a current key, which seals, and earlier
+//! ones, which only open. Knows nothing of rules and stores.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+mod envelope;
+mod key;
+mod keys;
+mod private_file;
+#[cfg(test)]
+mod tests;
+
+use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use base64::Engine;
-use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
-use chacha20poly1305::aead::Aead;
-use chacha20poly1305::{Key, KeyInit, XChaCha20Poly1305, XNonce};
+use arc_swap::ArcSwap;
 use zeroize::Zeroizing;
 
+use crate::model::Timestamp;
 use crate::model::secret::Secret;
+use crate::secrets::envelope::Sealed;
+use crate::secrets::key::{KEY_BYTES, SealingKey};
+use crate::secrets::keys::Keys;
+
+pub use private_file::private_file;
 
 /// Name of the key file in the data directory.
 pub const KEY_FILE: &str = "secret-key";
-
-const KEY_BYTES: usize = 32;
-const NONCE_BYTES: usize = 24;
 
 /// Why a key cannot be used or a secret cannot be opened. Never shows either.
 #[derive(Debug, thiserror::Error)]
@@ -47,163 +55,163 @@ pub enum SecretsError {
     OtherKey {
         /// The key that it was sealed with.
         needed: String,
-        /// The key that there is.
+        /// The keys that there are.
         at_hand: String,
     },
+    /// The host cannot change its environment.
+    #[error(
+        "the secret key is given by RUNHOOK_SECRET_KEY, so whoever starts the host makes the new one: restart it with a \
+         new key there and the key that is there now in RUNHOOK_EARLIER_SECRET_KEYS, and rotate again"
+    )]
+    FromEnvironment,
+    /// Somebody has changed the key file since it was read: to write it would lose that, and its new key seals by now.
+    #[error("the key file {0} has changed since the host read it; restart the host")]
+    Changed(PathBuf),
 }
 
 /// The keys that secrets are sealed and opened with.
 pub struct Keyring {
-    current: NamedKey,
-    url_key: Zeroizing<[u8; KEY_BYTES]>,
-    cache_key: Zeroizing<[u8; KEY_BYTES]>,
-}
-
-struct NamedKey {
-    id: String,
-    cipher: XChaCha20Poly1305,
+    keys: ArcSwap<Keys>,
+    /// Where the current key's file is; none where the environment gives the key.
+    folder: Option<PathBuf>,
 }
 
 impl Keyring {
-    /// The key from the environment, else from the data directory, where one is made if there is none.
+    /// The key from the environment, else those of the data directory, where one is made if there is none.
     ///
     /// # Errors
     /// See [`SecretsError`].
     pub fn load(data_dir: &Path, from_env: Option<Secret>) -> Result<Self, SecretsError> {
-        let text = match from_env {
-            Some(key) => Zeroizing::new(key.expose().to_owned()),
-            None => private_file(data_dir, KEY_FILE, || STANDARD_NO_PAD.encode(rand::random::<[u8; KEY_BYTES]>()))?,
+        let (keys, folder) = match from_env {
+            Some(key) => (Keys::of(SealingKey::parse(key.expose())?), None),
+            None => {
+                let text = private_file(data_dir, KEY_FILE, || SealingKey::generate().text())?;
+                (Keys::parse(&text)?, Some(data_dir.to_owned()))
+            }
         };
-        Self::parse(&text)
+        Ok(Self { keys: ArcSwap::from_pointee(keys), folder })
     }
 
-    fn parse(text: &str) -> Result<Self, SecretsError> {
-        let text = text.trim().trim_end_matches('=');
-        let decoded = STANDARD_NO_PAD.decode(text).or_else(|_| URL_SAFE_NO_PAD.decode(text));
-        let bytes = Zeroizing::new(decoded.map_err(|_| SecretsError::MalformedKey)?);
-        let key = <&Key>::try_from(bytes.as_slice()).map_err(|_| SecretsError::MalformedKey)?;
-        let id =
-            blake3::Hasher::new_derive_key("runhook 2026 key id").update(&bytes).finalize().to_hex()[..8].to_owned();
-        let url_key = Zeroizing::new(blake3::derive_key("runhook 2026 blob urls", &bytes));
-        let cache_key = Zeroizing::new(blake3::derive_key("runhook 2026 plugin cache", &bytes));
-        Ok(Self { current: NamedKey { id, cipher: XChaCha20Poly1305::new(key) }, url_key, cache_key })
+    /// The same, with keys of the environment that only open what was sealed before.
+    ///
+    /// # Errors
+    /// [`SecretsError::MalformedKey`].
+    pub fn with_earlier(self, earlier: &[Secret]) -> Result<Self, SecretsError> {
+        let mut keys = Keys::clone(&self.keys.load());
+        for text in earlier {
+            let key = SealingKey::parse(text.expose())?;
+            if keys.find(key.id()).is_none() {
+                keys.earlier.push(Arc::new(key));
+            }
+        }
+        Ok(Self { keys: ArcSwap::from_pointee(keys), ..self })
+    }
+
+    /// Id of the key that seals.
+    pub fn current_id(&self) -> String {
+        self.keys.load().current.id().to_owned()
+    }
+
+    /// Whether there are keys beside the current one: a rotation is begun and not ended.
+    pub fn has_earlier(&self) -> bool {
+        !self.keys.load().earlier.is_empty()
     }
 
     /// What URLs of blobs are signed with; says nothing of the key that it is derived from.
     pub fn url_key(&self) -> [u8; 32] {
-        *self.url_key
+        *self.keys.load().current.url_key()
+    }
+
+    /// What URLs were signed with before, and until when they hold.
+    pub fn earlier_url_keys(&self) -> Vec<(Zeroizing<[u8; 32]>, Timestamp)> {
+        let keys = self.keys.load();
+        let earlier = keys.earlier.iter().map(|key| (key.url_key(), Timestamp::MAX));
+        earlier.chain(keys.retired.iter().map(|retired| (retired.key.clone(), retired.until))).collect()
     }
 
     /// What entries of the plugin cache are authenticated with; says nothing of the key that it is derived from.
     pub fn cache_key(&self) -> [u8; 32] {
-        *self.cache_key
+        *self.keys.load().current.cache_key()
     }
 
     /// Seals under the current key; the same secret looks different every time.
     pub fn seal(&self, secret: &Secret) -> String {
-        let nonce = XNonce::from(rand::random::<[u8; NONCE_BYTES]>());
-        let sealed = self.current.cipher.encrypt(&nonce, secret.expose().as_bytes());
-        let sealed = sealed.expect("encryption fails only beyond 256 GiB");
-        let bytes = [nonce.as_slice(), &sealed].concat();
-        format!("v1:{}:{}", self.current.id, STANDARD_NO_PAD.encode(bytes))
+        envelope::seal(secret, &self.keys.load().current)
     }
 
     /// Opens what [`Keyring::seal`] made.
     ///
     /// # Errors
-    /// That it was sealed under another key, or is damaged.
-    pub fn open(&self, sealed: &str) -> Result<Secret, SecretsError> {
-        let (id, bytes) =
-            sealed.strip_prefix("v1:").and_then(|rest| rest.split_once(':')).ok_or(SecretsError::Malformed)?;
-        if id != self.current.id {
-            return Err(SecretsError::OtherKey { needed: id.to_owned(), at_hand: self.current.id.clone() });
+    /// That it was sealed under a key that is not there, or is damaged.
+    pub fn open(&self, text: &str) -> Result<Secret, SecretsError> {
+        let sealed = Sealed::parse(text).ok_or(SecretsError::Malformed)?;
+        let keys = self.keys.load();
+        let key = keys.find(sealed.key_id).ok_or_else(|| SecretsError::OtherKey {
+            needed: sealed.key_id.to_owned(),
+            at_hand: keys.all().map(|key| key.id()).collect::<Vec<_>>().join(", "),
+        })?;
+        sealed.open(key)
+    }
+
+    /// The text under the current key, in today's form. None where there is nothing to do: it is so already, or it is no
+    /// sealed text, which shows in that no key opens it.
+    pub fn reseal(&self, text: &str) -> Option<String> {
+        let sealed = Sealed::parse(text)?;
+        let keys = self.keys.load();
+        if sealed.is_under(&keys.current) {
+            return None;
         }
-        let bytes = STANDARD_NO_PAD.decode(bytes).map_err(|_| SecretsError::Malformed)?;
-        let (nonce, sealed) = bytes.split_at_checked(NONCE_BYTES).ok_or(SecretsError::Malformed)?;
-        let nonce = <&XNonce>::try_from(nonce).map_err(|_| SecretsError::Malformed)?;
-        let opened = self.current.cipher.decrypt(nonce, sealed).map_err(|_| SecretsError::Malformed)?;
-        Ok(Secret::new(String::from_utf8(opened).map_err(|_| SecretsError::Malformed)?))
-    }
-}
-
-/// The content of a private file of the data directory; made with mode 0600, durably, where there is none.
-///
-/// # Errors
-/// What the system says, or that others may read the file.
-pub fn private_file(
-    data_dir: &Path,
-    name: &str,
-    content: impl FnOnce() -> String,
-) -> Result<Zeroizing<String>, SecretsError> {
-    let path = data_dir.join(name);
-    let failed = |cause| SecretsError::File { path: path.clone(), cause };
-    if !path.try_exists().map_err(failed)? {
-        create_private(data_dir, &path, &Zeroizing::new(content())).map_err(failed)?;
-    }
-    if fs::metadata(&path).map_err(failed)?.mode() & 0o077 != 0 {
-        return Err(SecretsError::Exposed(path));
-    }
-    Ok(Zeroizing::new(fs::read_to_string(&path).map_err(failed)?))
-}
-
-/// Under another name first: a crash must not leave half a key.
-fn create_private(data_dir: &Path, path: &Path, content: &str) -> io::Result<()> {
-    fs::create_dir_all(data_dir)?;
-    let draft = path.with_extension("new");
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
-    writeln!(file, "{content}")?;
-    file.sync_all()?;
-    fs::rename(&draft, path)?;
-    File::open(data_dir)?.sync_all()
-}
-
-#[cfg(test)]
-mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
-    use super::*;
-
-    #[test]
-    fn what_was_sealed_opens_with_the_key_of_the_next_start() {
-        let folder = tempfile::tempdir().unwrap();
-        let sealed = Keyring::load(folder.path(), None).unwrap().seal(&Secret::new("hunter2"));
-        assert!(!sealed.contains("hunter2"));
-        let opened = Keyring::load(folder.path(), None).unwrap().open(&sealed).unwrap();
-        assert_eq!(opened.expose(), "hunter2");
+        sealed.resealed(keys.find(sealed.key_id)?, &keys.current).ok()
     }
 
-    #[test]
-    fn the_same_secret_is_sealed_differently_every_time() {
-        let folder = tempfile::tempdir().unwrap();
-        let keyring = Keyring::load(folder.path(), None).unwrap();
-        assert_ne!(keyring.seal(&Secret::new("a")), keyring.seal(&Secret::new("a")));
+    /// Begins a rotation: makes a new key, has it on disk, and only then seals with it. Where one is begun already, that
+    /// one goes on, and no key is made. Returns whether one was.
+    ///
+    /// # Errors
+    /// [`SecretsError::FromEnvironment`], [`SecretsError::Changed`], or the file's; the keys are as before then.
+    pub fn begin_rotation(&self) -> Result<bool, SecretsError> {
+        if self.has_earlier() {
+            return Ok(false);
+        }
+        let folder = self.folder.as_deref().ok_or(SecretsError::FromEnvironment)?;
+        let begun = self.keys.load().begun();
+        self.write(folder, &begun)?;
+        self.keys.store(Arc::new(begun));
+        Ok(true)
     }
 
-    #[test]
-    fn another_key_is_named_and_a_changed_byte_is_noticed() {
-        let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        let keyring = Keyring::load(one.path(), None).unwrap();
-        let sealed = keyring.seal(&Secret::new("a"));
-        let other = Keyring::load(two.path(), None).unwrap().open(&sealed);
-        assert!(matches!(other, Err(SecretsError::OtherKey { needed, .. }) if sealed.contains(&needed)));
-        let last = if sealed.ends_with('A') { "B" } else { "A" };
-        let changed = format!("{}{last}", &sealed[..sealed.len() - 1]);
-        assert!(matches!(keyring.open(&changed), Err(SecretsError::Malformed)));
+    /// Ends a rotation: earlier keys go, from the file first. For when nothing is sealed with them any more. Links that
+    /// they signed hold until then.
+    ///
+    /// # Errors
+    /// [`SecretsError::Changed`], or the file's; the keys are as before then.
+    pub fn end_rotation(&self, now: Timestamp, links_until: Timestamp) -> Result<(), SecretsError> {
+        let ended = self.keys.load().ended(now, links_until);
+        if let Some(folder) = &self.folder {
+            self.write(folder, &ended)?;
+        }
+        self.keys.store(Arc::new(ended));
+        Ok(())
     }
 
-    #[test]
-    fn a_key_file_is_private_or_refused() {
-        let folder = tempfile::tempdir().unwrap();
-        Keyring::load(folder.path(), None).unwrap();
-        let path = folder.path().join(KEY_FILE);
-        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
-        assert!(matches!(Keyring::load(folder.path(), None), Err(SecretsError::Exposed(_))));
+    /// Whether the key file is still as it was read, for who has the data directory for itself only since then.
+    ///
+    /// # Errors
+    /// [`SecretsError::Changed`] where it is not, or the file's.
+    pub fn check_file(&self) -> Result<(), SecretsError> {
+        let Some(folder) = &self.folder else { return Ok(()) };
+        let there = Keys::parse(&private_file::read(folder, KEY_FILE)?)?;
+        let known = self.keys.load();
+        let is_known = there.all().all(|key| known.find(key.id()).is_some());
+        if there.current.id() == known.current.id() && is_known {
+            return Ok(());
+        }
+        Err(SecretsError::Changed(folder.join(KEY_FILE)))
     }
 
-    #[test]
-    fn a_key_of_the_wrong_length_is_refused() {
-        let key = Some(Secret::new("c2hvcnQ="));
-        assert!(matches!(Keyring::load(Path::new("/nowhere"), key), Err(SecretsError::MalformedKey)));
+    /// Writes the key file, unless it holds what this keyring does not know.
+    fn write(&self, folder: &Path, keys: &Keys) -> Result<(), SecretsError> {
+        self.check_file()?;
+        private_file::write(folder, KEY_FILE, &keys.text())
     }
 }

@@ -7,14 +7,16 @@
 //! - Time is handed in. The store never looks at a clock.
 //! - Methods may be called concurrently by any number of tasks; a backend groups what gathers into one commit.
 
+pub mod api_keys;
 #[cfg(test)]
-mod conformance;
+pub(crate) mod conformance;
 pub mod datasets;
 pub mod endpoints;
 pub mod offload;
 pub mod release;
 pub mod retention;
 pub mod runs;
+pub mod seals;
 pub mod sqlite;
 
 use std::fmt;
@@ -30,12 +32,14 @@ use crate::model::ids::{DeliveryId, EndpointId, HostId, PayloadId, RuleId, Webho
 use crate::model::payload::PendingPayload;
 use crate::model::plugin::PluginName;
 use crate::model::rule::Rule;
+use crate::store::api_keys::ApiKeyStore;
 use crate::store::datasets::DatasetStore;
 use crate::store::endpoints::EndpointStore;
 use crate::store::offload::OffloadStore;
 use crate::store::release::ReleaseStore;
 use crate::store::retention::RetentionStore;
 use crate::store::runs::RunStore;
+use crate::store::seals::SealStore;
 
 /// What went wrong in the store itself. The caller's data is never at fault.
 #[derive(Debug, thiserror::Error)]
@@ -207,7 +211,9 @@ pub struct ReplaySource {
 
 /// What is durable. See the module's text for the rules that every method keeps.
 #[async_trait]
-pub trait Store: DatasetStore + EndpointStore + OffloadStore + ReleaseStore + RetentionStore + RunStore {
+pub trait Store:
+    ApiKeyStore + DatasetStore + EndpointStore + OffloadStore + ReleaseStore + RetentionStore + RunStore + SealStore
+{
     /// Inserts, replaces and removes rules. Pending and held deliveries of webhooks that are no longer there become
     /// `cancelled` in the same transaction; `now` is written as the time of it.
     async fn change_rules(&self, changes: RuleChanges, now: Timestamp) -> Result<Cancelled>;

@@ -59,6 +59,7 @@ impl HostProcess {
             command.arg("--plugins").arg(plugins);
         }
         command.env_remove("RUNHOOK_API_KEY").env_remove("RUNHOOK_SECRET_KEY");
+        command.env_remove("RUNHOOK_EARLIER_SECRET_KEYS");
         command.envs(settings.environment.iter().cloned());
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the binary starts");
@@ -127,10 +128,15 @@ impl HostProcess {
 
     /// Runs another `runhook` command against this host.
     pub(crate) fn cli(&self, arguments: &[&str]) -> Output {
+        self.cli_with(&self.api_key(), arguments)
+    }
+
+    /// The same with that API key.
+    pub(crate) fn cli_with(&self, key: &str, arguments: &[&str]) -> Output {
         Command::new(BINARY)
             .args(arguments)
             .env("RUNHOOK_SERVER", self.url(""))
-            .env("RUNHOOK_API_KEY", self.api_key())
+            .env("RUNHOOK_API_KEY", key)
             .output()
             .expect("the binary starts")
     }

@@ -1,6 +1,7 @@
 //! End-to-end tests: real sockets, the real store, the real binary; time is manual where it matters.
 #![allow(clippy::unwrap_used, reason = "where a test's helper fails, the test fails")]
 
+mod api_keys;
 mod compat;
 mod datasets;
 mod delivery_docs;
@@ -15,6 +16,7 @@ mod host_process;
 mod hostile;
 mod idle_rules;
 mod isolation;
+mod key_rotation;
 mod kill;
 mod langsmith_profile;
 mod languages;

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use async_compression::futures::bufread::{GzipEncoder, ZstdEncoder};
 use futures::AsyncReadExt;
 use reqwest::{RequestBuilder, Response};
+use runhook::access::Access;
 use runhook::api::{self, Api, Listener};
 use runhook::clock::{Clock, SystemClock};
 use runhook::dispatch::Dispatch;
@@ -18,7 +19,9 @@ use runhook::model::secret::Secret;
 use runhook::outbound::HttpSender;
 use runhook::plugin::{PluginRuntime, RuntimeSettings, WasmRuntime};
 use runhook::reading::Reading;
+use runhook::rotation::Rotation;
 use runhook::rulebook::RuleBook;
+use runhook::secrets::Keyring;
 use runhook::store::{RuleChanges, Store};
 use serde_json::{Value, json};
 use url::Url;
@@ -269,7 +272,9 @@ async fn a_store_that_cannot_keep_up_is_answered_503_in_time_to_try_again() {
         pace: Pace::default(),
     });
     let reading = Reading::new(store.clone(), blobs.clone());
-    let key = Secret::new("key");
+    let access = Access::load(store.clone(), clock.clone(), Secret::new("key")).await.unwrap();
+    let keyring = Arc::new(Keyring::load(directory.path(), None).unwrap());
+    let rotation = Rotation::new(keyring, store.clone(), blobs.clone(), clock.clone());
     let api = Api {
         store,
         rulebook,
@@ -281,7 +286,8 @@ async fn a_store_that_cannot_keep_up_is_answered_503_in_time_to_try_again() {
         fanout,
         dispatch,
         clock,
-        key,
+        access,
+        rotation,
         workspace,
         public_url,
     };

@@ -22,7 +22,7 @@ const CONFINED: &[Confined] = &[
     Confined { pattern: "clap::", allowed: &["cli", "main.rs"] },
     Confined { pattern: "env::var", allowed: &["config"] },
     Confined { pattern: "Timestamp::now()", allowed: &["clock.rs", "receiver"] },
-    Confined { pattern: "rand::", allowed: &["clock.rs", "secrets", "api/key.rs"] },
+    Confined { pattern: "rand::", allowed: &["clock.rs", "secrets", "access", "api/key.rs"] },
     Confined { pattern: "current_exe", allowed: &["main.rs"] },
 ];
 
@@ -92,6 +92,19 @@ const FORBIDDEN: &[Forbidden] = &[
             "cli",
         ],
     },
+    Forbidden {
+        place: "access",
+        imports: &[
+            "plugin", "dispatch", "intake", "fanout", "matching", "rulebook", "outbound", "api", "app", "config", "cli",
+        ],
+    },
+    Forbidden {
+        place: "rotation",
+        imports: &[
+            "plugin", "dispatch", "intake", "fanout", "matching", "rulebook", "outbound", "api", "app", "config", "cli",
+        ],
+    },
+    Forbidden { place: "secrets", imports: ENGINE },
     Forbidden { place: "offload.rs", imports: &["retention", "release"] },
     Forbidden { place: "retention.rs", imports: &["offload", "release"] },
     Forbidden {

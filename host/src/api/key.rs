@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use zeroize::Zeroizing;
+
 use crate::model::secret::Secret;
 use crate::secrets::{SecretsError, private_file};
 
@@ -19,7 +21,7 @@ pub fn load_or_make(data_dir: &Path) -> Result<Secret, SecretsError> {
     let text = private_file(data_dir, KEY_FILE, || {
         let bytes = rand::random::<[u8; KEY_BYTES]>();
         let digits: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-        format!("rh_{digits}")
+        Zeroizing::new(format!("rh_{digits}"))
     })?;
     Ok(Secret::new(text.trim()))
 }

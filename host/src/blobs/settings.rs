@@ -23,7 +23,7 @@ pub struct LocalSettings {
     pub folder: PathBuf,
     /// Where receivers reach runhook: `https://runhook.example`, with or without a path.
     pub public_url: Url,
-    /// What URLs are signed with. Another key ends those that are out.
+    /// What URLs are signed with. Another key ends those that are out, but for what [`super::Blobs::sign_with`] keeps.
     pub signing_key: SigningKey,
 }
 

@@ -5,8 +5,10 @@
 //! it would mean the same, the URL no longer holds.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use subtle::ConstantTimeEq;
 use url::Url;
 use zeroize::Zeroizing;
@@ -34,6 +36,29 @@ impl fmt::Debug for SigningKey {
     }
 }
 
+/// The keys of one moment: one signs, the others only verify what they signed before.
+#[derive(Clone, Debug)]
+pub struct SigningKeys {
+    /// What URLs are signed with from now on.
+    pub current: SigningKey,
+    /// What they were signed with before, and until when those count; each URL ends in its own time besides.
+    pub earlier: Vec<(SigningKey, Timestamp)>,
+}
+
+impl From<SigningKey> for SigningKeys {
+    fn from(current: SigningKey) -> Self {
+        Self { current, earlier: Vec::new() }
+    }
+}
+
+impl SigningKeys {
+    /// Those that count now.
+    fn at(&self, now: Timestamp) -> impl Iterator<Item = &SigningKey> {
+        let earlier = self.earlier.iter().filter(move |(_, until)| now < *until);
+        std::iter::once(&self.current).chain(earlier.map(|(key, _)| key))
+    }
+}
+
 /// Why a URL gives no blob. A receiver is told no more than that it was refused (403).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
@@ -52,16 +77,21 @@ pub enum Refused {
 }
 
 /// Signs and checks.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct UrlSigner {
     public_url: Url,
-    key: SigningKey,
+    keys: ArcSwap<SigningKeys>,
 }
 
 impl UrlSigner {
     /// `public_url` is `http` or `https`.
     pub(super) fn new(public_url: Url, key: SigningKey) -> Self {
-        Self { public_url, key }
+        Self { public_url, keys: ArcSwap::from_pointee(key.into()) }
+    }
+
+    /// From now on with these keys.
+    pub(super) fn sign_with(&self, keys: SigningKeys) {
+        self.keys.store(Arc::new(keys));
     }
 
     /// A URL that holds for at least `expires_in`, to the second.
@@ -73,27 +103,31 @@ impl UrlSigner {
         if let Ok(mut path) = url.path_segments_mut() {
             path.pop_if_empty().push(FOLDER).extend(key.as_str().split('/'));
         }
-        url.set_query(Some(&format!("expires={expires}&signature={}", self.signature(key.as_str(), &expires))));
+        let signature = signature(&self.keys.load().current, key.as_str(), &expires);
+        url.set_query(Some(&format!("expires={expires}&signature={signature}")));
         Ok(url)
     }
 
     /// `path` is what stands behind `/blobs/`, `query` what stands behind `?`; both as the request has them.
     pub(super) fn verify(&self, path: &str, query: Option<&str>, now: Timestamp) -> Result<BlobKey, Refused> {
-        let (expires, signature) = query.and_then(parse_query).ok_or(Refused::Malformed)?;
+        let (expires, given) = query.and_then(parse_query).ok_or(Refused::Malformed)?;
         let key: BlobKey = path.parse().map_err(|_| Refused::Malformed)?;
-        let expected = self.signature(key.as_str(), expires);
-        if !bool::from(expected.as_bytes().ct_eq(signature.as_bytes())) {
+        let is_signed_by = |signing_key: &SigningKey| {
+            let expected = signature(signing_key, key.as_str(), expires);
+            bool::from(expected.as_bytes().ct_eq(given.as_bytes()))
+        };
+        if !self.keys.load().at(now).any(is_signed_by) {
             return Err(Refused::Altered);
         }
         let expires: i64 = expires.parse().map_err(|_| Refused::Malformed)?;
         if now.as_second() < expires { Ok(key) } else { Err(Refused::Expired) }
     }
+}
 
-    fn signature(&self, key: &str, expires: &str) -> String {
-        // No two pairs give the same text: a key has no line feed.
-        let text = format!("GET\n{key}\n{expires}");
-        blake3::keyed_hash(&self.key.0, text.as_bytes()).to_hex().to_string()
-    }
+fn signature(signing_key: &SigningKey, key: &str, expires: &str) -> String {
+    // No two pairs give the same text: a key has no line feed.
+    let text = format!("GET\n{key}\n{expires}");
+    blake3::keyed_hash(&signing_key.0, text.as_bytes()).to_hex().to_string()
 }
 
 fn parse_query(query: &str) -> Option<(&str, &str)> {
@@ -162,6 +196,29 @@ mod tests {
         let other = UrlSigner::new("https://runhook.example".parse().unwrap(), SigningKey::new([8; 32]));
         let url = other.sign(&KEY.parse().unwrap(), HOUR, now()).unwrap();
         assert_eq!(verify(url.as_str(), now()), Err(Refused::Altered));
+    }
+
+    #[test]
+    fn after_a_change_of_keys_urls_of_before_hold_until_their_key_ends() {
+        let signer = signer();
+        let verify = |url: &str, now| {
+            let (path, query) = request(url);
+            signer.verify(path, query, now).map(drop)
+        };
+        let before = signed();
+        let change = |until| {
+            let earlier = vec![(SigningKey::new([7; 32]), until)];
+            signer.sign_with(SigningKeys { current: SigningKey::new([8; 32]), earlier });
+        };
+        change(Timestamp::MAX);
+        let after = String::from(signer.sign(&KEY.parse().unwrap(), HOUR, now()).unwrap());
+        assert_ne!(before, after);
+        assert_eq!((verify(&before, now()), verify(&after, now())), (Ok(()), Ok(())));
+        assert_eq!(verify(&before, now().checked_add(2 * HOUR).unwrap()), Err(Refused::Expired));
+        let end = now().checked_add(HOUR / 2).unwrap();
+        change(end);
+        assert_eq!(verify(&before, now()), Ok(()));
+        assert_eq!((verify(&before, end), verify(&after, end)), (Err(Refused::Altered), Ok(())));
     }
 
     #[test]

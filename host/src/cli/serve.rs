@@ -115,7 +115,7 @@ enum LogFormatArg {
 }
 
 /// Whole days (`14d`) or hours (`36h`), up to a hundred years.
-fn parse_period(text: &str) -> Result<Duration, String> {
+pub(super) fn parse_period(text: &str) -> Result<Duration, String> {
     let hours = match text.split_at_checked(text.len().saturating_sub(1)) {
         Some((number, "d")) => number.parse().ok().and_then(|days: u64| days.checked_mul(24)),
         Some((number, "h")) => number.parse().ok(),
@@ -172,6 +172,7 @@ pub(super) async fn run(arguments: ServeArgs, environment: Environment) -> anyho
         periods: Periods { runs: arguments.keep_runs, history: arguments.keep_history },
         offload_after: arguments.offload_after,
         secret_key: environment.secret_key,
+        earlier_secret_keys: environment.earlier_secret_keys,
     };
     let mut signals = Signals::listen()?;
     let host = Host::start(config).await?;

@@ -2,12 +2,14 @@
 //!
 //! A factory is an async function that opens a backend on a folder; opening the folder again is a crash and a restart.
 
+mod api_keys;
 mod datasets;
 mod endpoints;
 mod offload;
 mod release;
 mod retention;
 mod runs;
+mod seals;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -117,9 +119,16 @@ macro_rules! conformance {
             a_run_that_goes_while_a_rule_looks_is_no_other_run,
             leftovers_go_and_what_is_in_use_stays,
             bodies_stay_while_something_names_them,
+            api_keys_come_back_as_they_were_made,
+            a_key_that_is_gone_stays_gone,
+            the_use_of_a_key_is_noted_and_brings_none_back,
+            secrets_come_under_the_current_key_batch_by_batch,
+            what_is_sealed_anew_is_otherwise_as_it_was,
+            rules_that_change_meanwhile_are_under_the_current_key,
         );
     };
 }
+pub(crate) use api_keys::*;
 pub(crate) use conformance;
 pub(crate) use datasets::*;
 pub(crate) use endpoints::*;
@@ -127,6 +136,7 @@ pub(crate) use offload::*;
 pub(crate) use release::*;
 pub(crate) use retention::*;
 pub(crate) use runs::*;
+pub(crate) use seals::*;
 
 /// A store with one rule of two webhooks.
 pub(crate) struct Scene {
@@ -156,7 +166,8 @@ fn webhook(id: &str) -> Webhook {
     Webhook { id: WebhookId(id.to_owned()), endpoint, plugins: vec![plugin] }
 }
 
-fn rule(name: &str, now: Timestamp) -> Rule {
+/// With a relay secret and two webhooks.
+pub(crate) fn rule(name: &str, now: Timestamp) -> Rule {
     Rule {
         id: RuleId::generate(),
         display_name: name.to_owned(),

@@ -5,6 +5,7 @@
 //! `body_log`; rows point into it. The data directory belongs to one process at a time.
 
 mod accept;
+mod api_keys;
 mod body_log;
 mod claim;
 mod columns;
@@ -25,6 +26,7 @@ mod retention;
 mod rules;
 mod run_store;
 mod runs;
+mod seals;
 mod stored_rule;
 mod writer;
 
@@ -60,6 +62,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/sqlite/0003_datasets.sql"),
     include_str!("../../migrations/sqlite/0004_offload.sql"),
     include_str!("../../migrations/sqlite/0005_failed_plugins.sql"),
+    include_str!("../../migrations/sqlite/0006_api_keys.sql"),
     include_str!("../../migrations/sqlite/0007_endpoints.sql"),
 ];
 
@@ -142,7 +145,8 @@ impl Store for SqliteStore {
 
     async fn rules(&self) -> Result<Vec<Rule>> {
         let keyring = self.keyring.clone();
-        self.read("reading rules", move |_, connection| rules::all(connection, &keyring)).await
+        // In turn with what seals them anew, so that no key goes between reading and opening.
+        self.writer.submit("reading rules", 0, move |group| rules::all(group.connection, &keyring)).await
     }
 
     async fn accept(&self, payload: NewPayload) -> Result<Accepted> {

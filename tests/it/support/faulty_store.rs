@@ -9,6 +9,7 @@ use bytes::Bytes;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use runhook::model::Timestamp;
+use runhook::model::api_key::{ApiKey, ApiKeyId};
 use runhook::model::attempt::Attempt;
 use runhook::model::dataset::{Dataset, Example};
 use runhook::model::delivery::{Claim, Delivery, DeliveryRecord, NewDelivery, Next, State};
@@ -19,6 +20,7 @@ use runhook::model::payload::PendingPayload;
 use runhook::model::plugin::PluginName;
 use runhook::model::project::Project;
 use runhook::model::rule::Rule;
+use runhook::store::api_keys::ApiKeyStore;
 use runhook::store::datasets::{
     DatasetMade, DatasetQuery, DatasetStore, ExampleChange, ExamplePage, ExampleQuery, ExamplesWritten, StoredDataset,
 };
@@ -30,6 +32,7 @@ use runhook::store::runs::{
     Cursor, FeedbackQuery, Look, NewAttachment, NewRuns, Progress, RuleLogEntry, RuleLogQuery, RunQuery, RunStore,
     Seen, StoredFeedback, StoredRun, Tree,
 };
+use runhook::store::seals::{Resealed, SealStore};
 use runhook::store::{
     Accepted, Cancelled, ClaimNow, ClaimRequest, DeliveryQuery, NewPayload, ReplaySource, Result, RuleChanges, Store,
     StoreError, Waiting,
@@ -339,5 +342,28 @@ impl EndpointStore for FaultyStore {
     }
     async fn set_disabled(&self, endpoint: &EndpointId, disabled: Option<Disabled>) -> Result<bool> {
         self.store.set_disabled(endpoint, disabled).await
+    }
+}
+
+#[async_trait]
+impl ApiKeyStore for FaultyStore {
+    async fn add_api_key(&self, key: ApiKey) -> Result<()> {
+        self.store.add_api_key(key).await
+    }
+    async fn api_keys(&self) -> Result<Vec<ApiKey>> {
+        self.store.api_keys().await
+    }
+    async fn delete_api_key(&self, id: &ApiKeyId) -> Result<bool> {
+        self.store.delete_api_key(id).await
+    }
+    async fn note_api_key_use(&self, id: &ApiKeyId, day: Timestamp) -> Result<()> {
+        self.store.note_api_key_use(id, day).await
+    }
+}
+
+#[async_trait]
+impl SealStore for FaultyStore {
+    async fn reseal(&self, behind: Option<RuleId>, limit: usize) -> Result<Resealed> {
+        self.store.reseal(behind, limit).await
     }
 }

@@ -1,0 +1,57 @@
+//! Files of the data directory that nobody else may read, written whole and durably.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::Path;
+
+use zeroize::Zeroizing;
+
+use crate::secrets::SecretsError;
+
+/// The content of a private file of the data directory; made with mode 0600, durably, where there is none.
+///
+/// # Errors
+/// What the system says, or that others may read the file.
+pub fn private_file(
+    data_dir: &Path,
+    name: &str,
+    content: impl FnOnce() -> Zeroizing<String>,
+) -> Result<Zeroizing<String>, SecretsError> {
+    let path = data_dir.join(name);
+    if !path.try_exists().map_err(|cause| SecretsError::File { path: path.clone(), cause })? {
+        write(data_dir, name, &content())?;
+    }
+    read(data_dir, name)
+}
+
+pub(super) fn read(data_dir: &Path, name: &str) -> Result<Zeroizing<String>, SecretsError> {
+    let path = data_dir.join(name);
+    let failed = |cause| SecretsError::File { path: path.clone(), cause };
+    if fs::metadata(&path).map_err(failed)?.mode() & 0o077 != 0 {
+        return Err(SecretsError::Exposed(path));
+    }
+    Ok(Zeroizing::new(fs::read_to_string(&path).map_err(failed)?))
+}
+
+/// Makes the file or takes its place.
+pub(super) fn write(data_dir: &Path, name: &str, content: &str) -> Result<(), SecretsError> {
+    let path = data_dir.join(name);
+    replace(data_dir, &path, content).map_err(|cause| SecretsError::File { path, cause })
+}
+
+/// Under another name first: a crash must not leave half a key. What a crash left there is not written to, whoever may
+/// read it.
+fn replace(data_dir: &Path, path: &Path, content: &str) -> io::Result<()> {
+    fs::create_dir_all(data_dir)?;
+    let draft = path.with_extension("new");
+    match fs::remove_file(&draft) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
+    writeln!(file, "{}", content.trim_end())?;
+    file.sync_all()?;
+    fs::rename(&draft, path)?;
+    File::open(data_dir)?.sync_all()
+}
