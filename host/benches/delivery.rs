@@ -52,6 +52,8 @@ impl Bench {
             blobs: None,
             tls: None,
             allow_cidr: vec!["127.0.0.0/8".parse().expect("a range")],
+            ca_files: Vec::new(),
+            egress_proxy: None,
             intake: IntakeBounds::default(),
             periods: Periods::default(),
             offload_after: None,

@@ -74,6 +74,8 @@ async fn host(folder: &TempDir) -> (Host, String) {
         blobs: None,
         tls: None,
         allow_cidr: Vec::new(),
+        ca_files: Vec::new(),
+        egress_proxy: None,
         intake: IntakeBounds::default(),
         periods: Periods::default(),
         offload_after: None,

@@ -1,13 +1,14 @@
 //! The composition root: the only file that names every concrete type. Starts a host, stops it.
 
-use std::fs::{DirBuilder, File};
+use std::fs::{self, DirBuilder, File};
 use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustls::pki_types::CertificateDer;
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
 use url::Url;
@@ -24,7 +25,8 @@ use crate::matching::{self, Matching, Pace};
 use crate::model::ids::HostId;
 use crate::model::secret::Secret;
 use crate::offload::Offload;
-use crate::outbound::{AddressPolicy, HttpSender};
+use crate::outbound::{AddressPolicy, HttpSender, SenderSettings};
+use crate::pem;
 use crate::plugin::{CacheSettings, InUse, PluginRuntime, RuntimeSettings, WasmRuntime};
 use crate::reading::Reading;
 use crate::release::{self, Release, ReleaseHeld, Released};
@@ -89,7 +91,15 @@ impl Host {
         let settings = RuntimeSettings { cache, in_use, clock: clock.clone(), ..config.plugins };
         let runtime = tokio::task::spawn_blocking(|| WasmRuntime::start(settings)).await?;
         let plugins: Arc<dyn PluginRuntime> = Arc::new(runtime?);
-        let sender = Arc::new(HttpSender::new(AddressPolicy::allowing(config.allow_cidr))?);
+        if let Some(proxy) = &config.egress_proxy {
+            info!(%proxy, "requests to users' URLs go through the egress proxy, which resolves their names");
+        }
+        let sender = Arc::new(HttpSender::start(SenderSettings {
+            policy: AddressPolicy::allowing(config.allow_cidr),
+            authorities: authorities(&config.ca_files)?,
+            proxy: config.egress_proxy,
+            clock: clock.clone(),
+        })?);
         let access = Access::load(store.clone(), clock.clone(), api_key(data)?).await?;
         let listener = Listener::bind(config.listen, config.tls.as_ref()).await?;
         let address = listener.address();
@@ -237,6 +247,16 @@ fn release_by(fanout: Fanout) -> Release {
             }
         })
     })
+}
+
+/// What the files hold together.
+fn authorities(files: &[PathBuf]) -> anyhow::Result<Vec<CertificateDer<'static>>> {
+    let mut all = Vec::new();
+    for file in files {
+        let text = fs::read(file).with_context(|| format!("cannot read --ca-file {}", file.display()))?;
+        all.extend(pem::authorities(&text).map_err(|error| anyhow::anyhow!("--ca-file {} {error}", file.display()))?);
+    }
+    Ok(all)
 }
 
 /// What links begin with: as configured, else where the host listens.

@@ -11,6 +11,7 @@ use crate::api::TlsFiles;
 use crate::blobs::{BlobSettings, S3Credentials};
 use crate::intake::IntakeBounds;
 use crate::model::secret::Secret;
+use crate::outbound::EgressProxy;
 use crate::plugin::RuntimeSettings;
 use crate::retention::Periods;
 
@@ -37,6 +38,10 @@ pub struct ServeConfig {
     pub tls: Option<TlsFiles>,
     /// Networks that the address policy opens.
     pub allow_cidr: Vec<IpNet>,
+    /// PEM files with certificate authorities that are trusted besides the machine's.
+    pub ca_files: Vec<PathBuf>,
+    /// What all requests to users' URLs go through; none where they go straight.
+    pub egress_proxy: Option<EgressProxy>,
     /// What the doors take.
     pub intake: IntakeBounds,
     /// How long things are kept.
@@ -60,6 +65,8 @@ pub struct Environment {
     pub earlier_secret_keys: Vec<Secret>,
     /// `RUNHOOK_SIGNING_PASSWORD`
     pub signing_password: Option<Secret>,
+    /// `RUNHOOK_EGRESS_PROXY`
+    pub egress_proxy: Option<Secret>,
     /// `RUNHOOK_SERVER`
     pub server: Option<String>,
     /// `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`
@@ -83,6 +90,7 @@ impl Environment {
             secret_key: variable("RUNHOOK_SECRET_KEY").map(Secret::new),
             earlier_secret_keys: variable("RUNHOOK_EARLIER_SECRET_KEYS").map_or_else(Vec::new, |keys| listed(&keys)),
             signing_password: variable("RUNHOOK_SIGNING_PASSWORD").map(Secret::new),
+            egress_proxy: variable("RUNHOOK_EGRESS_PROXY").map(Secret::new),
             server: variable("RUNHOOK_SERVER"),
             log_filter: variable("RUST_LOG"),
             program,

@@ -2,6 +2,7 @@
 //!
 //! Pure. Knows nothing of files, HTTP or the store; whether a plugin takes its configuration is asked elsewhere.
 
+mod access;
 mod difference;
 mod object;
 mod patch;
@@ -21,6 +22,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::model::Timestamp;
+use crate::model::access::{ClientAuth, ClientCertificate};
 use crate::model::ids::{ProjectId, RuleId, WebhookId};
 use crate::model::pace::Pace;
 use crate::model::plugin::PluginUse;
@@ -90,8 +92,38 @@ pub struct WebhookDefinition {
     pub pace: Pace,
     /// The newest first; not yet checked, since they may be masked.
     pub signing_secrets: Vec<Secret>,
+    /// TLS and tokens.
+    pub access: AccessDefinition,
     /// The chain, in order.
     pub plugins: Vec<PluginUse>,
+}
+
+/// A webhook's access as it was written.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct AccessDefinition {
+    /// `ca`; checked.
+    pub authority: Option<String>,
+    /// The key may be masked.
+    pub client_certificate: Option<ClientCertificate>,
+    /// See [`OAuth2Definition`].
+    pub oauth2: Option<OAuth2Definition>,
+}
+
+/// Client credentials as they were written.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OAuth2Definition {
+    /// Not yet checked, since it may be masked.
+    pub token_url: Secret,
+    /// Who the host is.
+    pub client_id: String,
+    /// May be masked.
+    pub client_secret: Secret,
+    /// What for.
+    pub scope: Option<String>,
+    /// Whom for.
+    pub audience: Option<String>,
+    /// Where id and secret stand.
+    pub client_auth: ClientAuth,
 }
 
 /// Something wrong in a definition.

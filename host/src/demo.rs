@@ -74,6 +74,8 @@ impl Demo {
             blobs: None,
             tls: None,
             allow_cidr: vec![IpNet::from(IpAddr::V4(Ipv4Addr::LOCALHOST))],
+            ca_files: Vec::new(),
+            egress_proxy: None,
             intake: IntakeBounds::default(),
             periods: Periods::default(),
             offload_after: None,

@@ -42,6 +42,7 @@ pub mod retention;
 pub mod blobs;
 pub mod definition;
 pub mod links;
+pub mod pem;
 pub mod references;
 pub mod rotation;
 pub mod rulebook;

@@ -3,6 +3,7 @@
 //!
 //! No IO, no SQL, no HTTP; imports nothing of ours.
 
+pub mod access;
 pub mod api_key;
 pub mod attempt;
 pub mod dataset;

@@ -1,15 +1,23 @@
-//! The only way to reach a URL that a user supplied: address policy, timeouts, capped reads, no redirects, no proxy.
+//! The only way to reach a URL that a user supplied: address policy, timeouts, capped reads, no redirects, no proxy
+//! but the operator's.
 //!
 //! Knows nothing of deliveries: it makes one HTTP exchange and says how it went.
 
 mod address;
+mod clients;
+mod failure;
 mod fetch;
 mod http_sender;
 mod progress;
+mod proxy;
 mod resolver;
 mod retry_after;
+#[cfg(test)]
+mod tests;
+mod tokens;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -17,9 +25,12 @@ use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use url::Url;
 
+use crate::model::access::Access;
+
 pub use address::{AddressPolicy, Forbidden};
 pub use fetch::{Allowance, Fetch, FetchFailure, Share};
-pub use http_sender::{HttpSender, SenderError};
+pub use http_sender::{HttpSender, SenderError, SenderSettings};
+pub use proxy::{EgressProxy, EgressProxyError};
 pub use retry_after::RetryAfter;
 
 /// One POST to a receiver.
@@ -31,7 +42,9 @@ pub struct Request {
     pub headers: HeaderMap,
     /// The body.
     pub body: Bytes,
-    /// How long DNS, TCP and TLS may take together.
+    /// TLS and tokens.
+    pub access: Arc<Access>,
+    /// How long a token, where one has to be had first, DNS, TCP and TLS may take together.
     pub connect_timeout: Duration,
     /// How long the complete response head may take once connected.
     pub head_timeout: Duration,
@@ -56,7 +69,7 @@ pub enum SendFailure {
     /// An address of the host is forbidden by the policy; nothing was dialled.
     #[error("{0}")]
     AddressForbidden(String),
-    /// DNS, refused, TLS, connect timeout: nothing of the request was sent.
+    /// DNS, refused, TLS, connect timeout, no token: nothing of the request was sent.
     #[error("{0}")]
     ConnectFailed(String),
     /// Connected, but no complete response head in time.

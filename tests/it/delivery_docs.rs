@@ -1,7 +1,7 @@
 //! docs/delivery.md names the test behind each promise; the tests have to be there.
 
 /// Where the tests are that the page names.
-const SOURCES: [&str; 10] = [
+const SOURCES: [&str; 14] = [
     include_str!("dispatching.rs"),
     include_str!("langsmith_profile.rs"),
     include_str!("durable_profile.rs"),
@@ -10,8 +10,12 @@ const SOURCES: [&str; 10] = [
     include_str!("stopping.rs"),
     include_str!("../../host/src/dispatch/retry.rs"),
     include_str!("../../host/src/outbound/address.rs"),
-    include_str!("../../host/src/outbound/http_sender.rs"),
+    include_str!("../../host/src/outbound/clients.rs"),
     include_str!("../../host/src/outbound/resolver.rs"),
+    include_str!("../../host/src/outbound/tests.rs"),
+    include_str!("../../host/src/cli/serve.rs"),
+    include_str!("access.rs"),
+    include_str!("egress.rs"),
 ];
 
 #[test]

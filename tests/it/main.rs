@@ -1,6 +1,7 @@
 //! End-to-end tests: real sockets, the real store, the real binary; time is manual where it matters.
 #![allow(clippy::unwrap_used, reason = "where a test's helper fails, the test fails")]
 
+mod access;
 mod api_keys;
 mod compat;
 mod datasets;
@@ -9,6 +10,7 @@ mod determinism;
 mod directory;
 mod dispatching;
 mod durable_profile;
+mod egress;
 mod endpoints;
 mod fanning_out;
 mod guests;

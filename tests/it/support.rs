@@ -1,7 +1,9 @@
 //! What the end-to-end tests speak in: receivers that do as scripted, the delivery side of the engine around them, and
 //! a runtime with plugins of the tests' own.
 
+pub(crate) mod authority;
 pub(crate) mod children;
+pub(crate) mod connect_proxy;
 pub(crate) mod engine;
 pub(crate) mod faulty_store;
 pub(crate) mod guest_crate;
@@ -11,5 +13,6 @@ pub(crate) mod plugin_scene;
 pub(crate) mod receiver;
 mod recording;
 pub(crate) mod tls;
+pub(crate) mod token_server;
 
 pub(crate) use recording::recording_receiver;

@@ -44,6 +44,7 @@ const FORBIDDEN: &[Forbidden] = &[
     Forbidden { place: "document", imports: ENGINE },
     Forbidden { place: "sampling.rs", imports: ENGINE },
     Forbidden { place: "definition", imports: ENGINE },
+    Forbidden { place: "pem.rs", imports: ENGINE },
     Forbidden { place: "filter", imports: ENGINE },
     Forbidden { place: "layers", imports: ENGINE },
     Forbidden { place: "payload", imports: ENGINE },

@@ -19,6 +19,8 @@ use crate::cli::size::{KIB, MIB, parse_kib, parse_mib};
 use crate::config::{DEFAULT_DATA, DEFAULT_LISTEN, Environment, ServeConfig};
 use crate::intake::IntakeBounds;
 use crate::limits;
+use crate::model::secret::Secret;
+use crate::outbound::EgressProxy;
 use crate::plugin::RuntimeSettings;
 use crate::retention::Periods;
 use crate::telemetry::{self, LogFormat};
@@ -51,6 +53,12 @@ pub(super) struct ServeArgs {
     /// Network that webhooks may reach although it is not the public internet; can be repeated
     #[arg(long, value_name = "CIDR")]
     allow_cidr: Vec<IpNet>,
+    /// PEM file with certificate authorities to trust besides the machine's when sending; can be repeated
+    #[arg(long, value_name = "FILE")]
+    ca_file: Vec<PathBuf>,
+    /// HTTP proxy for all requests to users' URLs; with user name and password give it in RUNHOOK_EGRESS_PROXY
+    #[arg(long, value_name = "URL")]
+    egress_proxy: Option<String>,
     /// Largest payload after decoding, in MiB
     #[arg(long, value_name = "MIB", default_value_t = limits::PAYLOAD_BYTES_MAX / MIB, value_parser = parse_mib)]
     max_payload: usize,
@@ -138,6 +146,24 @@ fn shown(period: Duration) -> String {
     if hours.is_multiple_of(24) { format!("{}d", hours / 24) } else { format!("{hours}h") }
 }
 
+/// From the command line or the environment. What is on the command line is in the process list.
+fn egress_proxy(argument: Option<String>, variable: Option<Secret>) -> anyhow::Result<Option<EgressProxy>> {
+    let (argument, variable) = match (argument, variable) {
+        (Some(_), Some(_)) => anyhow::bail!("--egress-proxy and RUNHOOK_EGRESS_PROXY are both set; give one of them"),
+        given => given,
+    };
+    let is_argument = argument.is_some();
+    let Some(text) = argument.map(Secret::new).or(variable) else { return Ok(None) };
+    let proxy = EgressProxy::parse(text.expose())?;
+    if is_argument && proxy.has_credentials() {
+        anyhow::bail!(
+            "--egress-proxy has a user name or password, which all users of this machine can see; give the URL in \
+                       the environment variable RUNHOOK_EGRESS_PROXY instead"
+        );
+    }
+    Ok(Some(proxy))
+}
+
 fn parse_public_url(text: &str) -> Result<Url, String> {
     let url = Url::parse(text).map_err(|error| format!("`{text}` is no URL: {error}"))?;
     let is_plain = matches!(url.scheme(), "http" | "https") && url.query().is_none() && url.fragment().is_none();
@@ -150,6 +176,7 @@ pub(super) async fn run(arguments: ServeArgs, environment: Environment) -> anyho
         LogFormatArg::Json => LogFormat::Json,
     };
     check_offload(arguments.offload_after, arguments.keep_runs)?;
+    let egress_proxy = egress_proxy(arguments.egress_proxy, environment.egress_proxy)?;
     telemetry::start(format, environment.log_filter.as_deref().unwrap_or(telemetry::DEFAULT_FILTER))?;
     let tls = arguments.tls_cert.zip(arguments.tls_key).map(|(cert, key)| TlsFiles { cert, key });
     let config = ServeConfig {
@@ -165,6 +192,8 @@ pub(super) async fn run(arguments: ServeArgs, environment: Environment) -> anyho
         blobs: bucket(arguments.bucket, environment.s3_credentials),
         tls,
         allow_cidr: arguments.allow_cidr,
+        ca_files: arguments.ca_file,
+        egress_proxy,
         intake: IntakeBounds {
             payload_bytes_max: arguments.max_payload * MIB,
             inline_bytes_max: arguments.max_inline * KIB,
@@ -224,6 +253,23 @@ mod tests {
         assert_eq!(parse_period("36h"), Ok(Duration::from_hours(36)));
         for text in ["", "d", "0d", "0h", "14", "-1d", "1.5d", "1w", "14 d", "99999999999999999999d", "ä"] {
             assert!(parse_period(text).unwrap_err().contains(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_proxys_password_comes_by_the_environment_alone() {
+        let argument = |text: &str| Some(text.to_owned());
+        assert_eq!(egress_proxy(None, None).unwrap(), None);
+        assert!(egress_proxy(argument("http://proxy:3128"), None).unwrap().is_some());
+        let variable = || Some(Secret::new("http://user:hunter2@proxy:3128"));
+        assert!(egress_proxy(None, variable()).unwrap().unwrap().has_credentials());
+        for (argument, variable, says) in [
+            (argument("http://user:hunter2@proxy:3128"), None, "RUNHOOK_EGRESS_PROXY instead"),
+            (argument("http://proxy:3128"), variable(), "give one of them"),
+            (argument("proxy"), None, "no URL"),
+        ] {
+            let error = egress_proxy(argument, variable).unwrap_err().to_string();
+            assert!(error.contains(says) && !error.contains("hunter2"), "{error}");
         }
     }
 

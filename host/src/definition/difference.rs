@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::json;
 
+use crate::definition::access::access_changes;
 use crate::model::endpoint::Endpoint;
 use crate::model::rule::{Rule, RunSource, Webhook};
 
@@ -82,6 +83,7 @@ fn webhook_changes(before: &Webhook, after: &Webhook) -> Vec<String> {
         lines.extend(secret(&format!("{at}.headers.{name}"), old.headers.get(name), new.headers.get(name)));
     }
     lines.extend(terms_changes(&at, old, new));
+    lines.extend(access_changes(&at, &old.access, &new.access));
     if before.plugins != after.plugins {
         let shown = |webhook: &Webhook| serde_json::to_string(&webhook.plugins).unwrap_or_default();
         lines.push(format!("{at}.plugins: {} -> {}", shown(before), shown(after)));
@@ -115,7 +117,7 @@ fn terms_changes(at: &str, before: &Endpoint, after: &Endpoint) -> Vec<String> {
     lines
 }
 
-fn secret<T: PartialEq>(at: &str, before: Option<&T>, after: Option<&T>) -> Option<String> {
+pub(super) fn secret<T: PartialEq>(at: &str, before: Option<&T>, after: Option<&T>) -> Option<String> {
     let change = match (before, after) {
         (None, Some(_)) => "added",
         (Some(_), None) => "removed",

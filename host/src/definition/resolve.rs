@@ -1,7 +1,9 @@
 //! From a definition to the rule that is stored: what is masked is taken from the rule as it was, ids are made.
 
 use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
 
+use crate::definition::access::resolve_access;
 use crate::definition::{Problem, Problems, RuleDefinition, SourceDefinition, WebhookDefinition};
 use crate::model::Timestamp;
 use crate::model::endpoint::{Endpoint, EndpointUrl};
@@ -127,8 +129,10 @@ fn resolve_webhook(
     }
     let kept = old.map_or(&[][..], |old| &old.endpoint.signing_secrets);
     let signing_secrets = resolve_signing(webhook.signing_secrets, kept, &place(at, "signing_secrets"), problems)?;
+    let kept = old.map(|old| &*old.endpoint.access);
+    let access = Arc::new(resolve_access(webhook.access, kept, &url, at, problems)?);
     let id = webhook.id.unwrap_or_else(|| default_id(rule, &url));
-    let endpoint = Endpoint { url, headers, retry: webhook.retry, pace: webhook.pace, signing_secrets };
+    let endpoint = Endpoint { url, headers, retry: webhook.retry, pace: webhook.pace, signing_secrets, access };
     Some(Webhook { id, endpoint, plugins: webhook.plugins })
 }
 
@@ -166,7 +170,7 @@ fn counterpart<'a>(webhook: &WebhookDefinition, before: &'a Rule) -> Option<&'a 
 }
 
 /// The kept value where the given one is the mask.
-fn unmasked(given: Secret, kept: Option<&Secret>, at: &str, problems: &mut Problems) -> Option<Secret> {
+pub(super) fn unmasked(given: Secret, kept: Option<&Secret>, at: &str, problems: &mut Problems) -> Option<Secret> {
     if given.expose() != MASK {
         if given.expose().contains(MASK) {
             let problem = "has a masked part; a mask stands for the whole value, so write it out".to_owned();
@@ -189,6 +193,6 @@ pub(super) fn default_id(rule: RuleId, url: &EndpointUrl) -> WebhookId {
     WebhookId(hasher.finalize().to_hex()[..DEFAULT_ID_CHARS].to_owned())
 }
 
-fn place(at: &str, key: &str) -> String {
+pub(super) fn place(at: &str, key: &str) -> String {
     if at.is_empty() { key.to_owned() } else { format!("{at}.{key}") }
 }

@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::definition::access::show_access;
 use crate::model::endpoint::Endpoint;
 use crate::model::rule::{Rule, Webhook};
 use crate::model::secret::MASK;
@@ -39,7 +40,7 @@ fn webhook(webhook: &Webhook) -> Value {
     let headers: Map<String, Value> =
         webhook.endpoint.headers.keys().map(|name| (name.clone(), Value::from(MASK))).collect();
     let Endpoint { retry, pace, signing_secrets, .. } = &webhook.endpoint;
-    json!({
+    let mut shown = json!({
         "id": webhook.id,
         "url": webhook.endpoint.url.to_string(),
         "headers": headers,
@@ -52,5 +53,10 @@ fn webhook(webhook: &Webhook) -> Value {
         "ordered": pace.is_ordered,
         "signing_secrets": signing_secrets.iter().map(|_| MASK).collect::<Vec<_>>(),
         "plugins": webhook.plugins,
-    })
+    });
+    if let Value::Object(fields) = &mut shown {
+        let access = show_access(&webhook.endpoint.access);
+        fields.extend(access.map(|(key, value)| (key.to_owned(), value)));
+    }
+    shown
 }

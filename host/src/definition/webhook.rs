@@ -3,6 +3,7 @@
 use http::{HeaderName, HeaderValue};
 use serde_json::Value;
 
+use crate::definition::access::{ACCESS_KEYS, access};
 use crate::definition::object::Object;
 use crate::definition::read::{bounded, problem};
 use crate::definition::terms::{TERMS_KEYS, pace, retry, signing_secrets};
@@ -33,7 +34,7 @@ pub(super) fn webhooks(rule: &Object<'_>, problems: &mut Problems) -> Vec<Webhoo
 
 fn webhook(value: &Value, at: &str, problems: &mut Problems) -> Option<WebhookDefinition> {
     let object = Object::new(value, at, problems)?;
-    object.only(&[WEBHOOK_KEYS, TERMS_KEYS].concat(), problems);
+    object.only(&[WEBHOOK_KEYS, TERMS_KEYS, ACCESS_KEYS].concat(), problems);
     let id = object.string("id", problems).map(|id| {
         let is_valid = (1..=WEBHOOK_ID_BYTES_MAX).contains(&id.len())
             && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
@@ -50,8 +51,9 @@ fn webhook(value: &Value, at: &str, problems: &mut Problems) -> Option<WebhookDe
     let headers = headers(&object, problems);
     let (retry, pace) = (retry(&object, problems), pace(&object, problems));
     let signing_secrets = signing_secrets(&object, problems);
+    let access = access(&object, problems);
     let plugins = plugins(&object, problems);
-    Some(WebhookDefinition { id, url: url?, headers, retry, pace, signing_secrets, plugins })
+    Some(WebhookDefinition { id, url: url?, headers, retry, pace, signing_secrets, access, plugins })
 }
 
 fn headers(webhook: &Object<'_>, problems: &mut Problems) -> Vec<(String, Secret)> {

@@ -116,6 +116,7 @@ fn request(endpoint: &Endpoint, terms: &Terms<'_>, claim: &Claim, started_at: Ti
         url: endpoint.url.expose().clone(),
         headers: headers(endpoint, claim, started_at),
         body: claim.body.bytes.clone(),
+        access: endpoint.access.clone(),
         connect_timeout: terms.timeout,
         head_timeout: terms.timeout,
     }

@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use url::Url;
 
+use crate::model::access::Access;
 use crate::model::pace::Pace;
 use crate::model::retry::Retry;
 use crate::model::secret::{MASK, Secret};
@@ -41,6 +43,8 @@ pub struct Endpoint {
     pub pace: Pace,
     /// What requests are signed with, the newest first; where there is none, they are not signed.
     pub signing_secrets: Vec<SigningSecret>,
+    /// TLS and tokens.
+    pub access: Arc<Access>,
 }
 
 /// A URL whose query (and any path segment that looks like a token) is a secret: `Display` and `Debug` mask them.

@@ -1,63 +1,64 @@
-//! `Sender` and `Fetch` over reqwest: one client, one address policy.
+//! `Sender` and `Fetch` over reqwest: one address policy, clients and tokens as webhooks need them.
 
-use std::error::Error;
-use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use http::StatusCode;
-use http::header::CONTENT_ENCODING;
-use reqwest::ClientBuilder;
+use http::header::{AUTHORIZATION, CONTENT_ENCODING, PROXY_AUTHORIZATION};
+use rustls::pki_types::CertificateDer;
 use tokio::pin;
 use tokio::time::{sleep, timeout};
-use tracing::warn;
-use url::{Host, Url};
+use url::Url;
 
+use crate::clock::{Clock, SystemClock};
 use crate::limits;
+use crate::model::access::OAuth2;
+use crate::outbound::clients::{Client, Clients, Recipe};
+use crate::outbound::failure::describe;
 use crate::outbound::progress::{Progress, WatchedBody};
-use crate::outbound::resolver::VettingResolver;
+use crate::outbound::resolver::{Lookup, system_lookup};
+use crate::outbound::tokens::{Token, Tokens, endpoint};
 use crate::outbound::{
-    AddressPolicy, Allowance, Exchange, Fetch, FetchFailure, Forbidden, Request, RetryAfter, SendFailure, Sender,
+    AddressPolicy, Allowance, EgressProxy, Exchange, Fetch, FetchFailure, Request, RetryAfter, SendFailure, Sender,
 };
-
-/// Shorter than the five seconds after which common servers close an idle connection: a request that meets the close
-/// on its way is lost, and may not be repeated.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(3);
-
-/// What all addresses of a name share, so that one that swallows packets leaves time for the others. Who sends says how
-/// long connecting may take; this only divides it.
-const ADDRESSES_TIMEOUT: Duration = Duration::from_secs(5);
+use crate::pem;
 
 /// How much of an encoding's name a failure repeats.
 const ENCODING_CHARS_MAX: usize = 40;
-
-const NO_AUTHORITIES: &str = "this machine has no CA certificates, so that no server can be trusted: install them (on \
-                              Debian `ca-certificates`) or set SSL_CERT_FILE, and start again";
 
 /// The HTTP client cannot be set up.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot set up the HTTP client: {0}")]
 pub struct SenderError(String);
 
+/// What all that goes out has in common.
+pub struct SenderSettings {
+    /// Which addresses may be dialled.
+    pub policy: AddressPolicy,
+    /// Certificate authorities that are trusted besides the machine's.
+    pub authorities: Vec<CertificateDer<'static>>,
+    /// What everything goes through, where there is one.
+    pub proxy: Option<EgressProxy>,
+    /// What tells that a token expires.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl SenderSettings {
+    /// No authorities but the machine's, no proxy, the machine's clock.
+    pub fn new(policy: AddressPolicy) -> Self {
+        Self { policy, authorities: Vec::new(), proxy: None, clock: Arc::new(SystemClock) }
+    }
+}
+
 /// Sends over HTTP/1.1 and HTTP/2, TLS by rustls with the system's roots.
 ///
 /// A request is written to one connection once. The only repetition is hyper's own: a request that met a closing
 /// connection before its first byte is handed back whole and takes another one.
 pub struct HttpSender {
-    client: reqwest::Client,
-    policy: Arc<AddressPolicy>,
-    resolver: Arc<VettingResolver>,
-    has_authorities: bool,
-}
-
-/// Whom to trust with a TLS certificate.
-enum Trust {
-    /// The system's authorities and these.
-    System(Vec<reqwest::Certificate>),
-    /// Nobody: the machine has no authorities.
-    Nobody,
+    clients: Arc<Clients>,
+    tokens: Tokens,
 }
 
 impl HttpSender {
@@ -67,65 +68,68 @@ impl HttpSender {
     /// # Errors
     /// What the TLS library says.
     pub fn new(policy: AddressPolicy) -> Result<Self, SenderError> {
-        Self::trusting(policy, &[])
+        Self::start(SenderSettings::new(policy))
     }
 
     /// One that also trusts these authorities, as PEM.
     ///
     /// # Errors
-    /// What the TLS library says.
+    /// What is wrong with them, or what the TLS library says.
     pub fn trusting(policy: AddressPolicy, authorities: &[&str]) -> Result<Self, SenderError> {
-        let parse = |pem: &&str| reqwest::Certificate::from_pem(pem.as_bytes());
-        let extra: Vec<_> = authorities.iter().map(parse).collect::<Result<_, _>>().map_err(failed)?;
-        let is_plain = extra.is_empty();
-        match Self::build(policy.clone(), Trust::System(extra)) {
-            Err(error) if is_plain => {
-                let sender = Self::build(policy, Trust::Nobody)?;
-                warn!(%error, "{NO_AUTHORITIES}; until then only http:// URLs can be reached");
-                Ok(sender)
-            }
-            built => built,
-        }
+        let parsed = authorities.iter().map(|text| pem::authorities(text.as_bytes())).collect::<Result<Vec<_>, _>>();
+        let authorities = parsed.map_err(|error| SenderError(format!("an authority {error}")))?.concat();
+        Self::start(SenderSettings { authorities, ..SenderSettings::new(policy) })
     }
 
-    fn build(policy: AddressPolicy, trust: Trust) -> Result<Self, SenderError> {
-        // Another part of the process may have installed it before.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let policy = Arc::new(policy);
-        let resolver = Arc::new(VettingResolver::new(policy.clone()));
-        let has_authorities = matches!(trust, Trust::System(_));
-        let builder = match trust {
-            Trust::System(extra) if extra.is_empty() => client(resolver.clone()),
-            Trust::System(extra) => client(resolver.clone()).tls_certs_merge(extra),
-            Trust::Nobody => client(resolver.clone()).tls_certs_only([]),
+    /// One with these settings.
+    ///
+    /// # Errors
+    /// What the TLS library says.
+    pub fn start(settings: SenderSettings) -> Result<Self, SenderError> {
+        Self::with_lookup(settings, Arc::new(system_lookup))
+    }
+
+    pub(super) fn with_lookup(settings: SenderSettings, lookup: Arc<Lookup>) -> Result<Self, SenderError> {
+        let recipe = Recipe::new(settings.policy, lookup, settings.authorities, settings.proxy);
+        let clients = Arc::new(Clients::new(recipe).map_err(SenderError)?);
+        Ok(Self { clients, tokens: Tokens::new(settings.clock) })
+    }
+
+    /// What a request needs before the receiver is dialled. The address comes first: for one that is forbidden no token is
+    /// fetched.
+    async fn prepare(&self, request: &Request) -> Result<(Client, Option<Token>), SendFailure> {
+        self.clients.check_literal(&request.url)?;
+        let client = self.clients.of(&request.access).await?;
+        let token = match &request.access.oauth2 {
+            Some(oauth2) => Some(self.token(request, oauth2).await?),
+            None => None,
         };
-        Ok(Self { client: builder.build().map_err(failed)?, policy, resolver, has_authorities })
+        Ok((client, token))
     }
 
-    /// The resolver is not asked about literals; they are judged here.
-    fn check_literal(&self, url: &Url) -> Result<(), SendFailure> {
-        literal(url).map_or(Ok(()), |address| self.policy.check(address)).map_err(forbidden)
+    async fn token(&self, request: &Request, oauth2: &OAuth2) -> Result<Token, SendFailure> {
+        let fetching = self.tokens.get(&self.clients, &request.access, oauth2);
+        let waited = timeout(request.connect_timeout, fetching).await;
+        let late = |_| {
+            let seconds = request.connect_timeout.as_secs_f64();
+            Err(format!("no token from the token endpoint {} within {seconds} s", endpoint(oauth2)))
+        };
+        waited.unwrap_or_else(late).map_err(SendFailure::ConnectFailed)
     }
 
-    /// What was dialled, where no answer tells: the literal, or what the name was resolved to last.
-    fn dialled(&self, url: &Url) -> Option<SocketAddr> {
-        let resolved = || self.resolver.last_vetted(url.host_str()?).map(|address| address.ip());
-        Some(SocketAddr::new(literal(url).or_else(resolved)?, url.port_or_known_default()?))
-    }
-
-    async fn exchange(&self, request: Request) -> Result<reqwest::Response, SendFailure> {
-        self.check_literal(&request.url)?;
+    /// `begun` is when the time for connecting began.
+    async fn exchange(client: &Client, request: Request, begun: Instant) -> Result<reqwest::Response, SendFailure> {
         let progress = Arc::new(Progress::default());
         let is_tls = request.url.scheme() == "https";
         let body = reqwest::Body::wrap(WatchedBody::new(request.body, progress.clone()));
-        let sending = self.client.post(request.url).headers(request.headers).body(body).send();
+        let sending = client.http.post(request.url).headers(request.headers).body(body).send();
         pin!(sending);
         let finished_early = tokio::select! {
             // The order matters: an answer that is there counts, however late it is looked at.
             biased;
             result = &mut sending => Some(result),
             () = progress.sending() => None,
-            () = sleep(request.connect_timeout) => {
+            () = sleep(request.connect_timeout.saturating_sub(begun.elapsed())) => {
                 let seconds = request.connect_timeout.as_secs_f64();
                 return Err(SendFailure::ConnectFailed(format!("no connection within {seconds} s")));
             }
@@ -137,13 +141,14 @@ impl HttpSender {
                 SendFailure::TimedOut(format!("no complete response head within {seconds} s of being connected"))
             })?,
         };
-        result.map_err(|error| self.failure(&error, &progress, is_tls))
+        result.map_err(|error| client.failure(&error, &progress, is_tls))
     }
 
     async fn read(&self, url: &Url, allowance: &Allowance) -> Result<Bytes, FetchFailure> {
         let is_tls = url.scheme() == "https";
-        let answered = self.client.get(url.clone()).send().await;
-        let mut response = answered.map_err(|error| self.failure(&error, &Progress::default(), is_tls))?;
+        let client = self.clients.shared();
+        let answered = client.http.get(url.clone()).send().await;
+        let mut response = answered.map_err(|error| client.failure(&error, &Progress::default(), is_tls))?;
         if response.status() != StatusCode::OK {
             return Err(FetchFailure::Status(response.status()));
         }
@@ -161,40 +166,45 @@ impl HttpSender {
         share.keep();
         Ok(bytes.freeze())
     }
-
-    fn failure(&self, error: &reqwest::Error, progress: &Progress, is_tls: bool) -> SendFailure {
-        if let Some(refused) = causes(error).find_map(|cause| cause.downcast_ref::<Forbidden>()) {
-            return forbidden(refused.clone());
-        }
-        let text = describe(error);
-        if progress.is_sending() {
-            SendFailure::ConnectionLost(text)
-        } else if is_tls && !self.has_authorities {
-            SendFailure::ConnectFailed(format!("{text}; {NO_AUTHORITIES}"))
-        } else {
-            SendFailure::ConnectFailed(text)
-        }
-    }
 }
 
 #[async_trait]
 impl Sender for HttpSender {
-    async fn send(&self, request: Request) -> Exchange {
+    async fn send(&self, mut request: Request) -> Exchange {
         let begun = Instant::now();
-        let url = request.url.clone();
-        let result = self.exchange(request).await;
+        let (url, access) = (request.url.clone(), request.access.clone());
+        let (client, token) = match self.prepare(&request).await {
+            Ok(prepared) => prepared,
+            Err(failure) => {
+                let duration = begun.elapsed();
+                return Exchange { address: None, duration, result: Err(failure), retry_after: None };
+            }
+        };
+        if let Some(token) = &token {
+            request.headers.insert(AUTHORIZATION, token.authorization.clone());
+        }
+        if client.is_proxied {
+            // What a rule or a plugin sets must not take the place of the operator's.
+            request.headers.remove(PROXY_AUTHORIZATION);
+        }
+        let result = Self::exchange(&client, request, begun).await;
         let duration = begun.elapsed();
         match result {
             Ok(response) => {
                 let address = response.remote_addr();
                 let (status, retry_after) = (response.status(), RetryAfter::of(response.headers()));
+                if let (StatusCode::UNAUTHORIZED, Some(oauth2), Some(token)) = (status, &access.oauth2, &token) {
+                    self.tokens.refused(&access, oauth2, token);
+                }
                 drain(response).await;
                 Exchange { address, duration, result: Ok(status), retry_after }
             }
             Err(failure @ SendFailure::AddressForbidden(_)) => {
                 Exchange { address: None, duration, result: Err(failure), retry_after: None }
             }
-            Err(failure) => Exchange { address: self.dialled(&url), duration, result: Err(failure), retry_after: None },
+            Err(failure) => {
+                Exchange { address: self.clients.dialled(&url), duration, result: Err(failure), retry_after: None }
+            }
         }
     }
 }
@@ -205,21 +215,9 @@ impl Fetch for HttpSender {
         if !matches!(url.scheme(), "http" | "https") {
             return Err(FetchFailure::Scheme);
         }
-        self.check_literal(url)?;
+        self.clients.check_literal(url)?;
         timeout(limits::FETCH_TIMEOUT, self.read(url, allowance)).await.unwrap_or(Err(FetchFailure::TimedOut))
     }
-}
-
-/// The client but for whom it trusts.
-fn client(resolver: Arc<VettingResolver>) -> ClientBuilder {
-    reqwest::Client::builder()
-        .dns_resolver(resolver)
-        .redirect(reqwest::redirect::Policy::none())
-        .retry(reqwest::retry::never())
-        .no_proxy()
-        .connect_timeout(ADDRESSES_TIMEOUT)
-        .pool_idle_timeout(IDLE_TIMEOUT)
-        .tcp_nodelay(true)
 }
 
 /// Reads the answer's body to its end, so that the connection can be used again; gives up at a size and a time.
@@ -235,55 +233,4 @@ async fn drain(mut response: reqwest::Response) {
     };
     // Past the time the connection is closed; the outcome is known already.
     let _ = timeout(limits::RESPONSE_READ_TIMEOUT, read).await;
-}
-
-fn literal(url: &Url) -> Option<IpAddr> {
-    match url.host()? {
-        Host::Ipv4(v4) => Some(v4.into()),
-        Host::Ipv6(v6) => Some(v6.into()),
-        Host::Domain(_) => None,
-    }
-}
-
-fn forbidden(forbidden: Forbidden) -> SendFailure {
-    SendFailure::AddressForbidden(forbidden.to_string())
-}
-
-fn failed(error: reqwest::Error) -> SenderError {
-    SenderError(describe(&error))
-}
-
-/// The error's causes without reqwest's own line, which names the URL.
-fn causes<'a>(error: &'a reqwest::Error) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
-    std::iter::successors(error.source(), |cause: &&'a (dyn Error + 'static)| (*cause).source())
-}
-
-fn describe(error: &reqwest::Error) -> String {
-    let causes: Vec<_> = causes(error).map(ToString::to_string).collect();
-    if causes.is_empty() { "the request could not be made".to_owned() } else { causes.join(": ") }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn without_authorities_an_attempt_over_tls_says_what_is_missing() {
-        let policy = AddressPolicy::allowing(vec!["127.0.0.0/8".parse().unwrap()]);
-        let sender = HttpSender::build(policy, Trust::Nobody).unwrap();
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = Url::parse(&format!("https://{}/hook", listener.local_addr().unwrap())).unwrap();
-        tokio::spawn(async move { while listener.accept().await.is_ok() {} });
-        let request = Request {
-            url,
-            headers: http::HeaderMap::new(),
-            body: bytes::Bytes::new(),
-            connect_timeout: Duration::from_secs(5),
-            head_timeout: Duration::from_secs(5),
-        };
-        match sender.send(request).await.result {
-            Err(SendFailure::ConnectFailed(text)) => assert!(text.contains("CA certificates"), "{text}"),
-            other => panic!("{other:?}"),
-        }
-    }
 }

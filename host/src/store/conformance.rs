@@ -19,6 +19,7 @@ use bytes::Bytes;
 
 use crate::clock::after;
 use crate::model::Timestamp;
+use crate::model::access::{Access, ClientAuth, ClientCertificate, OAuth2};
 use crate::model::attempt::{Attempt, Outcome};
 use crate::model::delivery::{Claim, Fate, NewDelivery, Next, State};
 use crate::model::endpoint::{Endpoint, EndpointUrl};
@@ -150,6 +151,22 @@ pub(crate) struct Scene {
     backfill_from: Option<Timestamp>,
 }
 
+/// Every secret that a webhook can have has to come back.
+fn access() -> Access {
+    Access {
+        authority: Some("an authority".to_owned()),
+        client_certificate: Some(ClientCertificate { certificate: "ours".to_owned(), key: Secret::new("a key") }),
+        oauth2: Some(OAuth2 {
+            token_url: EndpointUrl::parse("https://auth.example.com/token?tenant=s3cret").unwrap(),
+            client_id: "runhook".to_owned(),
+            client_secret: Secret::new("an OAuth2 secret"),
+            scope: Some("hooks".to_owned()),
+            audience: None,
+            client_auth: ClientAuth::Body,
+        }),
+    }
+}
+
 fn webhook(id: &str) -> Webhook {
     let endpoint = Endpoint {
         url: EndpointUrl::parse("https://example.com/hook?secret=s3cret").unwrap(),
@@ -157,6 +174,7 @@ fn webhook(id: &str) -> Webhook {
         retry: Retry::default(),
         pace: Pace::default(),
         signing_secrets: Vec::new(),
+        access: Arc::new(access()),
     };
     let plugin = PluginUse {
         name: "redact".parse().unwrap(),

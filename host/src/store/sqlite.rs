@@ -27,6 +27,7 @@ mod rules;
 mod run_store;
 mod runs;
 mod seals;
+mod stored_access;
 mod stored_rule;
 mod writer;
 

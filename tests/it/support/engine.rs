@@ -257,6 +257,7 @@ pub(crate) fn rule(urls: &[&str], headers: &BTreeMap<String, Secret>, now: Times
             retry: Retry::default(),
             pace: Pace::default(),
             signing_secrets: Vec::new(),
+            access: Arc::default(),
         },
         plugins: Vec::new(),
     };

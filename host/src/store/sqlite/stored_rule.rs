@@ -1,6 +1,7 @@
 //! A rule as its row keeps it: JSON in which every secret is sealed.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -16,6 +17,7 @@ use crate::model::secret::Secret;
 use crate::model::signing::SigningSecret;
 use crate::secrets::{Keyring, SecretsError};
 use crate::store::sqlite::Failure;
+use crate::store::sqlite::stored_access::StoredAccess;
 
 /// What of a rule is not a column of its own.
 #[derive(Serialize, Deserialize)]
@@ -53,6 +55,8 @@ struct StoredWebhook {
     pace: Pace,
     #[serde(default)]
     signing_secrets: Vec<String>,
+    #[serde(default)]
+    access: StoredAccess,
     plugins: Vec<PluginUse>,
 }
 
@@ -65,6 +69,7 @@ impl Definition {
             retry: webhook.endpoint.retry.clone(),
             pace: webhook.endpoint.pace,
             signing_secrets: webhook.endpoint.signing_secrets.iter().map(|it| keyring.seal(it.secret())).collect(),
+            access: StoredAccess::seal(&webhook.endpoint.access, keyring),
             plugins: webhook.plugins.clone(),
         };
         Self {
@@ -129,6 +134,7 @@ impl StoredWebhook {
                 retry: self.retry,
                 pace: self.pace,
                 signing_secrets: self.signing_secrets.iter().map(open_signing).collect::<Result<_, SecretsError>>()?,
+                access: Arc::new(self.access.open(keyring)?),
             },
             plugins: self.plugins,
         })
