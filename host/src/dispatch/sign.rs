@@ -57,7 +57,7 @@ mod tests {
             Some(value.to_str().unwrap().to_owned())
         };
         assert_eq!(of(&[]), None);
-        let (one, other) = (of(&[new.clone()]).unwrap(), of(&[old.clone()]).unwrap());
+        let (one, other) = (of(std::slice::from_ref(&new)).unwrap(), of(std::slice::from_ref(&old)).unwrap());
         assert!(one.starts_with("v1,") && one.len() == 47, "{one}");
         assert_ne!(one, other);
         assert_eq!(of(&[new, old]).unwrap(), format!("{one} {other}"));
