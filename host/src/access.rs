@@ -191,6 +191,15 @@ impl Access {
             let _turn = access.changing.lock().await;
             let mut keys = HashMap::clone(&access.keys.load());
             if keys.len() >= limits::API_KEYS_MAX {
+                // Those that have expired open nothing: they make room.
+                let has_expired = |held: &&Arc<Held>| held.key.expires_at.is_some_and(|end| end <= now);
+                let expired: Vec<_> = keys.values().filter(has_expired).map(|held| held.key.id.clone()).collect();
+                for id in expired {
+                    access.store.delete_api_key(&id).await?;
+                    keys.remove(&id);
+                }
+            }
+            if keys.len() >= limits::API_KEYS_MAX {
                 return Err(KeyError::TooMany);
             }
             access.store.add_api_key(added.clone()).await?;

@@ -68,7 +68,7 @@ pub fn authorities(text: &[u8]) -> Result<Vec<CertificateDer<'static>>, PemError
 /// See [`PemError`].
 pub fn certificates(text: &[u8]) -> Result<Vec<CertificateDer<'static>>, PemError> {
     let sections = sections(text)?;
-    if has_encrypted_key(text) || sections.iter().any(|(kind, _)| is_key(*kind)) {
+    if has_key(text) || sections.iter().any(|(kind, _)| is_key(*kind)) {
         return Err(PemError::KeyAmongCertificates);
     }
     if sections.is_empty() {
@@ -110,6 +110,11 @@ fn sections(text: &[u8]) -> Result<Vec<(SectionKind, Vec<u8>)>, PemError> {
 
 fn is_key(kind: SectionKind) -> bool {
     matches!(kind, SectionKind::PrivateKey | SectionKind::RsaPrivateKey | SectionKind::EcPrivateKey)
+}
+
+/// Of whatever kind, those that rustls does not know included.
+fn has_key(text: &[u8]) -> bool {
+    memchr::memmem::find(text, b"PRIVATE KEY-----").is_some()
 }
 
 /// Of PKCS #8, whose section has a name of its own, and of the older forms, which have a header line.

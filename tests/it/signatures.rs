@@ -209,6 +209,20 @@ fn check_says_who_has_signed_and_test_asks_nobody() {
 }
 
 #[test]
+fn signed_files_alone_may_run_in_the_hosts_process() {
+    let keys = Keys::new();
+    let signed = keys.signed(ONE, "signed.wasm").display().to_string();
+    let unsigned = keys.path("unsigned.wasm");
+    fs::copy(ONE, &unsigned).unwrap();
+    let policy = keys.path("unsigned.toml");
+    fs::write(&policy, format!("isolation = \"unsigned\"\nkeys = [\"{}\"]\n", keys.line())).unwrap();
+    for (file, place) in [(&signed, "in the host's process"), (&unsigned, "in processes of its own")] {
+        let said = runhook(&["plugin", "check", file, "--plugin-policy", &policy]).unwrap();
+        assert!(said.lines().any(|line| line.starts_with("runs ") && line.ends_with(place)), "{said}");
+    }
+}
+
+#[test]
 fn the_secret_key_is_its_owners_alone_and_nothing_is_overwritten() {
     let keys = Keys::new();
     let mode = |file: &str| fs::metadata(file).unwrap().permissions().mode() & 0o777;

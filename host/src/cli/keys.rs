@@ -9,6 +9,7 @@ use crate::cli::connection::Connection;
 use crate::cli::serve::parse_period;
 use crate::cli::table::table;
 use crate::config::Environment;
+use crate::limits;
 use crate::model::api_key::Scope;
 
 /// Make, list and revoke API keys; rotate the secret key
@@ -117,7 +118,10 @@ async fn rotate(arguments: RotateArgs, environment: Environment) -> anyhow::Resu
         println!("sealed {secrets} secrets with the new key {id}; the key before it is gone");
     } else {
         println!("sealed {secrets} secrets with the key {id}; no earlier key is needed any more");
-        println!("if RUNHOOK_EARLIER_SECRET_KEYS is set, take it away two days from now: links of before hold so long");
+        let days = limits::LINK_LIFETIME.as_secs() / (24 * 3600);
+        println!(
+            "if RUNHOOK_EARLIER_SECRET_KEYS is set, take it away {days} days from now: links of before hold so long"
+        );
     }
     println!("backups of before still need the key of their time");
     Ok(())

@@ -164,7 +164,10 @@ fn resolve_oauth2(given: OAuth2Definition, kept: Option<&OAuth2>, at: &str, prob
         None => EndpointUrl::parse(shown).map_err(|error| error.to_string()),
     };
     let token_url = token_url.map_err(|wrong| problems.push(problem(&place(at, "token_url"), &wrong))).ok();
-    let kept = kept.map(|kept| &kept.client_secret);
+    // A secret that is kept goes where it went, and nowhere else.
+    let goes_there =
+        |kept: &&OAuth2| token_url.as_ref().is_none_or(|url| url.expose().origin() == kept.token_url.expose().origin());
+    let kept = kept.filter(goes_there).map(|kept| &kept.client_secret);
     let client_secret = unmasked(given.client_secret, kept, &place(at, "client_secret"), problems);
     Some(OAuth2 {
         token_url: token_url?,

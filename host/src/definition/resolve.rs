@@ -121,9 +121,11 @@ fn resolve_webhook(
         None => EndpointUrl::parse(webhook.url.expose()).map_err(|error| error.to_string()),
     };
     let url = url.map_err(|problem| problems.push(Problem { at: place(at, "url"), problem })).ok()?;
+    // What is kept goes where it went, and nowhere else.
+    let same_place = old.filter(|old| old.endpoint.url.expose().origin() == url.expose().origin());
     let mut headers = BTreeMap::new();
     for (name, value) in webhook.headers {
-        let kept = old.and_then(|old| old.endpoint.headers.get(&name));
+        let kept = same_place.and_then(|old| old.endpoint.headers.get(&name));
         let value = unmasked(value, kept, &place(at, &format!("headers.{name}")), problems)?;
         headers.insert(name, value);
     }

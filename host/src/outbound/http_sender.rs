@@ -108,13 +108,8 @@ impl HttpSender {
     }
 
     async fn token(&self, request: &Request, oauth2: &OAuth2) -> Result<Token, SendFailure> {
-        let fetching = self.tokens.get(&self.clients, &request.access, oauth2);
-        let waited = timeout(request.connect_timeout, fetching).await;
-        let late = |_| {
-            let seconds = request.connect_timeout.as_secs_f64();
-            Err(format!("no token from the token endpoint {} within {seconds} s", endpoint(oauth2)))
-        };
-        waited.unwrap_or_else(late).map_err(SendFailure::ConnectFailed)
+        let fetched = self.tokens.get(&self.clients, &request.access, oauth2).await;
+        fetched.map_err(SendFailure::ConnectFailed)
     }
 
     /// `begun` is when the time for connecting began.
@@ -173,7 +168,17 @@ impl Sender for HttpSender {
     async fn send(&self, mut request: Request) -> Exchange {
         let begun = Instant::now();
         let (url, access) = (request.url.clone(), request.access.clone());
-        let (client, token) = match self.prepare(&request).await {
+        // A client that cannot be made in time, or a token that does not come, must not hold an attempt for longer than a
+        // connection may.
+        let prepared = timeout(request.connect_timeout, self.prepare(&request)).await.unwrap_or_else(|_| {
+            let seconds = request.connect_timeout.as_secs_f64();
+            let what = match &request.access.oauth2 {
+                Some(oauth2) => format!("no token from the token endpoint {} within {seconds} s", endpoint(oauth2)),
+                None => format!("the TLS settings of the webhook could not be made ready within {seconds} s"),
+            };
+            Err(SendFailure::ConnectFailed(what))
+        });
+        let (client, token) = match prepared {
             Ok(prepared) => prepared,
             Err(failure) => {
                 let duration = begun.elapsed();

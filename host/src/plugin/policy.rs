@@ -43,8 +43,21 @@ pub enum Isolation {
     /// below.
     #[default]
     Process,
+    /// In processes of their own, but for files that one of the policy's keys has signed.
+    Unsigned,
     /// In the host's process.
     Host,
+}
+
+impl Isolation {
+    /// Where a file runs that is signed, or is not.
+    pub(super) fn of(self, is_signed: bool) -> Self {
+        match (self, is_signed) {
+            (Self::Unsigned, true) => Self::Host,
+            (Self::Unsigned, false) => Self::Process,
+            (other, _) => other,
+        }
+    }
 }
 
 /// What is granted beside the contract. Neither tells plugins anything of the host but the time.

@@ -36,7 +36,7 @@ impl Keys {
     pub(super) fn parse(text: &str) -> Result<Self, SecretsError> {
         let (mut keys, mut retired) = (Vec::new(), Vec::new());
         for line in text.lines().filter(|line| !line.trim().is_empty()) {
-            match line.strip_prefix(LINKS) {
+            match line.strip_prefix(LINKS).filter(|rest| rest.starts_with(' ')) {
                 Some(rest) => retired.push(Arc::new(RetiredUrlKey::parse(rest).ok_or(SecretsError::MalformedKey)?)),
                 None => keys.push(Arc::new(SealingKey::parse(line)?)),
             }
@@ -65,7 +65,10 @@ impl Keys {
     /// With a new key in front.
     pub(super) fn begun(&self) -> Self {
         let earlier = self.all().cloned().collect();
-        Self { current: Arc::new(SealingKey::generate()), earlier, retired: self.retired.clone() }
+        // What is sealed names its key by its id alone, which must not be another key's.
+        let fresh = std::iter::repeat_with(SealingKey::generate).find(|key| self.find(key.id()).is_none());
+        let current = Arc::new(fresh.expect("the iterator never ends"));
+        Self { current, earlier, retired: self.retired.clone() }
     }
 
     /// With the current key alone; links of the earlier ones hold until then.

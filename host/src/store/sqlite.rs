@@ -63,8 +63,8 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/sqlite/0003_datasets.sql"),
     include_str!("../../migrations/sqlite/0004_offload.sql"),
     include_str!("../../migrations/sqlite/0005_failed_plugins.sql"),
-    include_str!("../../migrations/sqlite/0006_api_keys.sql"),
-    include_str!("../../migrations/sqlite/0007_endpoints.sql"),
+    include_str!("../../migrations/sqlite/0006_endpoints.sql"),
+    include_str!("../../migrations/sqlite/0007_api_keys.sql"),
 ];
 
 /// One host's store.

@@ -138,7 +138,8 @@ impl Loader {
         origin: Origin<'_>,
     ) -> Result<Active, String> {
         let signed_by = self.signed_by(&bytes, origin).map_err(|error| error.to_string())?;
-        let terms = self.policy.of(name).clone();
+        let mut terms = self.policy.of(name).clone();
+        terms.isolation = terms.isolation.of(signed_by.is_some());
         let component = self.component(&bytes, origin, &terms).map_err(|refusal| refusal.to_string())?;
         let (about, is_known) = self.about(name, &component, &terms.limits)?;
         let (component, about) = (component.into(), about.into());
