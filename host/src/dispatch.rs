@@ -81,6 +81,11 @@ impl Dispatch {
         self.0.slots.try_reserve(endpoint, &pace, bytes, self.0.clock.now())
     }
 
+    /// Whether the store alone knows what is to be sent next.
+    pub fn is_ordered(&self, endpoint: &EndpointId) -> bool {
+        self.0.pace(endpoint).is_ordered
+    }
+
     /// Where the endpoint's circuit breaker stands, and how many attempts are in flight.
     pub fn state(&self, endpoint: &EndpointId) -> (Breaker, usize) {
         self.0.slots.state(endpoint)
@@ -91,12 +96,11 @@ impl Dispatch {
         let stage = self.0.clone();
         tokio::spawn(async move {
             let endpoint = claim.endpoint.clone();
-            if let Some(verdict) = stage.deliver(claim).await {
-                stage.slots.report(&endpoint, verdict, stage.clock.now());
-            }
+            let verdict = stage.deliver(claim).await;
+            let has_opened = verdict.is_some_and(|it| stage.slots.report(&endpoint, it, stage.clock.now()));
             drop(slot);
-            // The store alone knows what is next in the line.
-            if stage.pace(&endpoint).is_ordered {
+            // Of an ordered endpoint the store alone knows what is next.
+            if has_opened || stage.pace(&endpoint).is_ordered {
                 stage.nudged.notify_one();
             }
         });
@@ -134,7 +138,7 @@ impl Dispatch {
     /// Works until shutdown is requested, then waits for attempts in flight, at most for the grace period.
     pub async fn run(&self, shutdown: Shutdown) {
         while !shutdown.is_requested() {
-            let wake_at = self.claim_all_due().await;
+            let wake_at = self.claim_all_due(&shutdown).await;
             tokio::select! {
                 () = self.0.nudged.notified() => {}
                 () = self.0.clock.sleep_until(wake_at) => {}
@@ -149,9 +153,9 @@ impl Dispatch {
     }
 
     /// Starts what is due and has a slot; when to look again.
-    async fn claim_all_due(&self) -> Timestamp {
+    async fn claim_all_due(&self, shutdown: &Shutdown) -> Timestamp {
         let tick = after(self.0.clock.now(), limits::TICK);
-        match self.try_claim_all_due().await {
+        match self.try_claim_all_due(shutdown).await {
             Ok(Some(next)) => next.min(tick),
             Ok(None) => tick,
             Err(error) => {
@@ -161,25 +165,23 @@ impl Dispatch {
         }
     }
 
-    async fn try_claim_all_due(&self) -> store::Result<Option<Timestamp>> {
+    async fn try_claim_all_due(&self, shutdown: &Shutdown) -> store::Result<Option<Timestamp>> {
         let stage = &self.0;
-        let (asked_at, freed) = loop {
-            let (now, freed) = (stage.clock.now(), stage.slots.freed());
-            let limit = stage.slots.free().min(CLAIMS_PER_ROUND);
+        let asked_at = loop {
+            let now = stage.clock.now();
+            let limit = stage.slots.free_or_short().min(CLAIMS_PER_ROUND);
             let is_last_round = limit == 0 || self.claim(limit, now).await? == 0;
-            if is_last_round {
-                break (now, freed);
+            if is_last_round || shutdown.is_requested() {
+                break now;
             }
         };
         // What was due when the store was asked and was not claimed waits for a slot, whose end is a nudge, or for its
-        // endpoint to open. What became due since then was not asked for.
+        // endpoint to open. What became due since then, or has opened since then, was not asked for.
         let waiting = stage.store.waiting(asked_at).await?;
-        let opens_at = stage.slots.settle(waiting.is_overdue, stage.clock.now());
-        // A slot that ended between the last round and now told nobody: nobody was behind yet.
-        if waiting.is_overdue && stage.slots.freed() != freed {
-            self.nudge();
-        }
-        Ok(waiting.next.into_iter().chain(opens_at).min())
+        let opens_at = stage.slots.settle(waiting.is_overdue, asked_at);
+        // A lease that is over and that nobody could claim ends when somebody can.
+        let next = waiting.next.filter(|next| *next > asked_at);
+        Ok(next.into_iter().chain(opens_at).min())
     }
 
     /// Starts what is due and has a slot, at most so much; how many there were.

@@ -289,7 +289,9 @@ impl Stage {
             let bytes = if let Fate::Send(body) = &delivery.fate { body.bytes.len() } else { 0 };
             slots.extend(dispatch.try_reserve(&delivery.endpoint, bytes).map(|slot| (delivery.id, slot)));
         }
-        let is_all_claimed = slots.len() == to_send.len();
+        let has_all_slots = slots.len() == to_send.len();
+        // What waits there for this payload to be fanned out can go on, whatever came of it.
+        let is_ordered = deliveries.iter().any(|delivery| dispatch.is_ordered(&delivery.endpoint));
         let now = self.parts.clock.now();
         let claim = ClaimNow {
             owner: self.parts.owner,
@@ -297,8 +299,9 @@ impl Stage {
             deliveries: slots.iter().map(|(id, _)| *id).collect(),
         };
         let claims = self.parts.store.fan_out(payload, deliveries, claim, now).await?;
+        let is_all_claimed = has_all_slots && claims.len() == slots.len();
         start_all(dispatch, claims, slots);
-        if !is_all_claimed {
+        if !is_all_claimed || is_ordered {
             dispatch.nudge();
         }
         Ok(())

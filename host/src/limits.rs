@@ -156,6 +156,9 @@ pub const HEALTH_DELIVERIES: usize = 100;
 /// Attempts in flight to one endpoint: a slow one costs these slots and nobody else's.
 pub const ATTEMPTS_PER_ENDPOINT_MAX: usize = 32;
 
+/// The highest concurrency that a webhook may ask for: one that hangs must leave room for the others.
+pub const CONCURRENCY_MAX: u32 = 256;
+
 /// Attempts in flight over all endpoints: each holds a body and a socket.
 pub const ATTEMPTS_MAX: usize = 1024;
 

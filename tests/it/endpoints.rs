@@ -92,9 +92,10 @@ async fn a_disabled_endpoint_keeps_what_arrives_visible_over_a_restart_and_sends
     let line = list.lines().find(|line| line.contains(" plain ")).unwrap();
     assert!(line.starts_with("watched") && line.contains("disabled") && line.contains(" 5 "), "{line}");
     assert!(host.cli_ok(&["endpoints", "enable", RULE, "plain"]).starts_with("admitting; "));
-    let shown = host.until(&format!("/api/v1/endpoints/{RULE}/plain"), |shown| shown["pending"] == 0).await;
+    let is_sent = |shown: &Value| shown["recent"]["outcomes"]["delivered"] == 5;
+    let shown = host.until(&format!("/api/v1/endpoints/{RULE}/plain"), is_sent).await;
     assert_eq!(receiver.received().len(), 5);
-    assert_eq!(shown["recent"]["outcomes"]["delivered"], 5);
+    assert_eq!(shown["pending"], 0);
     assert!(shown["recent"]["latency_ms"]["p99"].is_u64());
     assert_eq!(shown["last_attempt"]["status"], 200);
     assert_eq!(endpoint(&host, "refused").await["state"], "disabled");

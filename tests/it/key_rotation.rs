@@ -83,7 +83,7 @@ async fn a_rotation_changes_the_key_of_every_secret_while_payloads_come_in() {
     let before = takes_payloads(&host).await;
     let is_rotated = Arc::new(AtomicBool::new(false));
     let door = |rule: &Value| {
-        let number = &rule["display_name"].as_str().unwrap()["rule ".len()..];
+        let number: usize = rule["display_name"].as_str().unwrap()["rule ".len()..].parse().unwrap();
         host.url(&format!("/relay/{}?secret=relay-{number}", rule["id"].as_str().unwrap()))
     };
     let doors: Vec<String> = before.iter().map(door).collect();

@@ -11,6 +11,7 @@ use runhook::dispatch::Dispatch;
 use runhook::document::linked_value;
 use runhook::fanout::{self, Fanout, Replay};
 use runhook::layers;
+use runhook::limits::LINK_LIFETIME;
 use runhook::matching::{self, Matching, Pace};
 use runhook::model::delivery::{Delivery, State};
 use runhook::model::ids::{DeliveryId, HostId, PayloadId, RunId};
@@ -32,7 +33,6 @@ use crate::support::engine::{local_blobs, loopback, open_store, rule, standing_c
 use crate::support::receiver::{Act, Receiver};
 
 const PATIENCE: Duration = Duration::from_secs(30);
-const DAY: Duration = Duration::from_secs(24 * 3600);
 const INPUTS: &str = r#"{"secret": "sk-abc", "kept": 1.50}"#;
 const OUTPUTS: &str = r#"{"answer": "no sk-xyz here"}"#;
 
@@ -331,10 +331,10 @@ async fn a_replay_carries_links_that_are_good_from_then_on() {
     let id = payload.id;
     let first: DeliveryId = scene.delivered(payload.clone()).await[0].id;
     assert_eq!(scene.receiver.received()[0].body, payload.document, "the first has them as they were built");
-    scene.clock.advance(DAY * 3 / 2);
+    scene.clock.advance(LINK_LIFETIME * 3 / 4);
     scene.fanout.replay(first, Replay::Any).await.unwrap().unwrap();
     scene.settled(id, 2).await;
-    scene.clock.advance(DAY * 3 / 2);
+    scene.clock.advance(LINK_LIFETIME * 3 / 4);
     let bodies = scene.bodies();
     let is_good = |body: &Value, field: &str| {
         let url = body["runs"][0][field]["ROOT"]["presigned_url"].as_str().unwrap().to_owned();

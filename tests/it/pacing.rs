@@ -1,6 +1,6 @@
 //! How much one endpoint is sent at once, how fast, in which order, and what happens while it fails.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use runhook::clock::SystemClock;
@@ -46,13 +46,15 @@ async fn attempts_begin_no_faster_than_the_webhook_takes() {
     let receiver = Receiver::start([Act::Answer(200)]).await;
     let pace = Pace { rate_per_second: Some(20.0), ..Pace::default() };
     let engine = Engine::start_shaped(SystemClock, &receiver.url(), |endpoint| endpoint.pace = pace).await;
+    let begun = Instant::now();
     let ids = queue(&engine, 24).await;
     all_delivered(&engine, &ids).await;
     let received = receiver.received();
     // Two may begin at once, each further one 50 ms after another.
-    let took = received[23].at - received[0].at;
-    assert!(took >= Duration::from_millis(22 * 50 - 50), "{took:?}");
-    assert!(took < Duration::from_secs(10), "{took:?}");
+    let took = received.iter().map(|received| received.at).max().unwrap() - begun;
+    assert!(took >= Duration::from_millis(22 * 50), "{took:?}");
+    // A wake-up that is lost costs up to a second, and there are twenty.
+    assert!(took < Duration::from_secs(5), "{took:?}");
 }
 
 #[tokio::test]

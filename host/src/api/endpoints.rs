@@ -107,8 +107,8 @@ async fn show_record(api: &Api, record: EndpointRecord) -> Result<Value, ApiErro
     let (state, until, cause) = match (disabled, breaker) {
         (Some(Disabled { at: _, cause }), _) => ("disabled", None, Some(cause)),
         (None, Breaker::Admitting { .. }) => ("admitting", None, None),
-        (None, Breaker::Paused { until, .. }) => ("paused", Some(until), None),
-        (None, Breaker::Probing { .. }) => ("probing", None, None),
+        (None, Breaker::Paused { until, .. }) if until > api.clock.now() => ("paused", Some(until), None),
+        (None, Breaker::Paused { .. } | Breaker::Probing { .. }) => ("probing", None, None),
     };
     Ok(json!({
         "rule_id": id.rule,

@@ -204,7 +204,13 @@ pub(super) async fn run(arguments: ServeArgs, environment: Environment) -> anyho
         earlier_secret_keys: environment.earlier_secret_keys,
     };
     let mut signals = Signals::listen()?;
-    let host = Host::start(config).await?;
+    let host = tokio::select! {
+        host = Host::start(config) => host?,
+        () = signals.next() => {
+            warn!("told to stop before the start was over");
+            std::process::exit(STOPPED_AT_ONCE);
+        }
+    };
     signals.next().await;
     info!("stopping; a second signal stops at once");
     tokio::select! {

@@ -1,7 +1,5 @@
 //! From JSON to a webhook's terms: its retries, its pace, and what its requests are signed with.
 
-use std::time::Duration;
-
 use serde_json::Value;
 
 use crate::definition::Problems;
@@ -34,17 +32,12 @@ pub(super) fn retry(webhook: &Object<'_>, problems: &mut Problems) -> Retry {
         attempts: whole(webhook, "attempts", limits::ATTEMPTS_OF_DELIVERY_MAX, problems),
         backoff_seconds: backoff(webhook, problems),
     };
-    if let Some(delays) = &retry.backoff_seconds {
-        let place = webhook.place("backoff_seconds");
-        // The last delay holds for all further retries, as many as a profile or the webhook has.
-        let retries = retry.attempts.map_or(delays.len(), |attempts| attempts.saturating_sub(1) as usize);
-        let further =
-            retries.saturating_sub(delays.len()) as u64 * u64::from(delays.last().copied().unwrap_or_default());
-        let total = delays.iter().take(retries).copied().map(u64::from).sum::<u64>() + further;
-        if Duration::from_secs(total) > limits::BACKOFF_MAX {
-            let most = limits::BACKOFF_MAX.as_secs();
-            problems.push(problem(&place, &format!("comes to {total} s over all attempts; at most {most} are waited")));
-        }
+    let (waited, most) = (retry.waited_seconds(), limits::BACKOFF_MAX.as_secs());
+    if waited > most {
+        let key = if retry.backoff_seconds.is_some() { "backoff_seconds" } else { "attempts" };
+        let attempts = retry.attempts();
+        let problem_text = format!("comes to {waited} s over {attempts} attempts; at most {most} are waited in all");
+        problems.push(problem(&webhook.place(key), &problem_text));
     }
     retry
 }
@@ -79,9 +72,8 @@ fn backoff(webhook: &Object<'_>, problems: &mut Problems) -> Option<Vec<u32>> {
 }
 
 pub(super) fn pace(webhook: &Object<'_>, problems: &mut Problems) -> Pace {
-    let most = u32::try_from(limits::ATTEMPTS_MAX).unwrap_or(u32::MAX);
     let pace = Pace {
-        concurrency: whole(webhook, "concurrency", most, problems),
+        concurrency: whole(webhook, "concurrency", limits::CONCURRENCY_MAX, problems),
         rate_per_second: rate(webhook, problems),
         is_ordered: webhook.boolean("ordered", problems).unwrap_or(false),
     };

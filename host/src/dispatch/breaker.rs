@@ -64,7 +64,7 @@ impl Breaker {
     pub(super) fn room(&mut self, endpoints: usize, now: Timestamp) -> usize {
         // A clock that is set back must not make a pause longer than any is.
         if let Self::Paused { until, pauses } = *self
-            && (until <= now || until > after(now, super::retry::RETRY_AFTER_MAX))
+            && (until <= now || until > after(now, super::retry::RETRY_AFTER_MAX + LONGEST_PAUSE))
         {
             *self = Self::Probing { pauses };
         }

@@ -47,6 +47,10 @@ impl Lane {
         self.breaker.report(verdict, now);
     }
 
+    pub(super) fn is_admitting(&self) -> bool {
+        matches!(self.breaker, Breaker::Admitting { .. })
+    }
+
     /// Where its breaker stands, and how many attempts are in flight.
     pub(super) fn state(&self) -> (Breaker, usize) {
         (self.breaker, self.in_flight)

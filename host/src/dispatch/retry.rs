@@ -32,24 +32,15 @@ pub struct Terms<'a> {
     pub timeout: Duration,
     /// Attempts in all.
     pub attempts: u32,
-    /// Seconds before each retry; the last one holds for all further ones.
-    pub backoff_seconds: &'a [u32],
+    retry: &'a Retry,
     profile: Profile,
 }
 
 impl<'a> Terms<'a> {
     /// The terms of a webhook.
     pub fn of(retry: &'a Retry) -> Self {
-        let (timeout, attempts, backoff): (u32, u32, &[u32]) = match retry.profile {
-            Profile::Langsmith => (5, 3, &[1, 2]),
-            Profile::Durable => (15, 10, &[5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400]),
-        };
-        Self {
-            timeout: Duration::from_secs(retry.timeout_seconds.unwrap_or(timeout).into()),
-            attempts: retry.attempts.unwrap_or(attempts),
-            backoff_seconds: retry.backoff_seconds.as_deref().unwrap_or(backoff),
-            profile: retry.profile,
-        }
+        let timeout = Duration::from_secs(retry.timeout_seconds().into());
+        Self { timeout, attempts: retry.attempts(), retry, profile: retry.profile }
     }
 
     /// How long one attempt can take at most.
@@ -59,14 +50,12 @@ impl<'a> Terms<'a> {
 
     /// How long a delivery can be tried at most, but for a receiver that asks for more time.
     pub fn tried_max(&self) -> Duration {
-        let retries = self.attempts.saturating_sub(1);
-        let delays: Duration = (1..=retries).map(|counted| self.delay(counted).mul_f64(1.0 + JITTER)).sum();
+        let delays = Duration::from_secs(self.retry.waited_seconds()).mul_f64(1.0 + JITTER);
         delays + self.attempt_max() * self.attempts
     }
 
     fn delay(&self, counted: u32) -> Duration {
-        let place = (counted.saturating_sub(1) as usize).min(self.backoff_seconds.len().saturating_sub(1));
-        Duration::from_secs(self.backoff_seconds.get(place).copied().unwrap_or_default().into())
+        Duration::from_secs(self.retry.delay_seconds(counted).into())
     }
 
     fn retries(&self, outcome: Outcome) -> bool {

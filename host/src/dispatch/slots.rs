@@ -48,8 +48,6 @@ struct Counts {
     is_short: bool,
     /// The store is asked for what is due: an endpoint with a bound of its own gives no other slots meanwhile.
     is_claiming: bool,
-    /// Slots that were given back so far.
-    freed: u64,
 }
 
 /// The right to have one attempt in flight; given back on drop.
@@ -97,26 +95,29 @@ impl Slots {
         Slot { endpoint: endpoint.clone(), bytes, shared: self.shared.clone() }
     }
 
-    /// How many more attempts the endpoint may have.
+    /// How many more attempts the endpoint may have, for which something is due. Where there are none, the end of one is a
+    /// nudge from now on.
     pub(super) fn room(&self, endpoint: &EndpointId, pace: &Pace, now: Timestamp) -> usize {
-        self.shared.counts().room(endpoint, pace, self.shared.bounds.per_endpoint, now)
+        let mut counts = self.shared.counts();
+        let room = counts.room(endpoint, pace, self.shared.bounds.per_endpoint, now);
+        if room == 0 {
+            counts.crowded.insert(endpoint.clone());
+        }
+        room
     }
 
-    /// How many more attempts there may be; none while their bodies have no room.
-    pub(super) fn free(&self) -> usize {
-        let counts = self.shared.counts();
-        let has_room = counts.total == 0 || counts.bytes < self.shared.bounds.bytes;
-        if has_room { self.shared.bounds.attempts.saturating_sub(counts.total) } else { 0 }
+    /// How many more attempts there may be; none while their bodies have no room. Where there are none, the end of any is
+    /// a nudge from now on.
+    pub(super) fn free_or_short(&self) -> usize {
+        let mut counts = self.shared.counts();
+        let free = counts.free(self.shared.bounds);
+        counts.is_short |= free == 0;
+        free
     }
 
     /// How many more bytes their bodies may have.
     pub(super) fn free_bytes(&self) -> usize {
         self.shared.bounds.bytes.saturating_sub(self.shared.counts().bytes)
-    }
-
-    /// How many slots were given back so far: whether one was, between two looks.
-    pub(super) fn freed(&self) -> u64 {
-        self.shared.counts().freed
     }
 
     /// Whether the store is being asked for what is due.
@@ -128,9 +129,8 @@ impl Slots {
     /// where nothing stayed, take fresh deliveries again. When the first of the endpoints that time alone has closed opens.
     pub(super) fn settle(&self, is_behind: bool, now: Timestamp) -> Option<Timestamp> {
         let per_endpoint = self.shared.bounds.per_endpoint;
-        let is_short = is_behind && self.free() == 0;
         let mut counts = self.shared.counts();
-        counts.is_short = is_short;
+        counts.is_short = is_behind && counts.free(self.shared.bounds) == 0;
         let Counts { lanes, crowded, .. } = &mut *counts;
         crowded.clear();
         let mut opens_at: Option<Timestamp> = None;
@@ -145,11 +145,13 @@ impl Slots {
         opens_at
     }
 
-    /// Takes note of what an attempt says of its endpoint.
-    pub(super) fn report(&self, endpoint: &EndpointId, verdict: Verdict, now: Timestamp) {
-        if let Some(lane) = self.shared.counts().lanes.get_mut(endpoint) {
-            lane.report(verdict, now);
-        }
+    /// Takes note of what an attempt says of its endpoint; whether that has opened it.
+    pub(super) fn report(&self, endpoint: &EndpointId, verdict: Verdict, now: Timestamp) -> bool {
+        let mut counts = self.shared.counts();
+        let Some(lane) = counts.lanes.get_mut(endpoint) else { return false };
+        let was_open = lane.is_admitting();
+        lane.report(verdict, now);
+        !was_open && lane.is_admitting()
     }
 
     /// Where the breakers stand that do not simply admit, and the attempts that are in flight.
@@ -169,6 +171,11 @@ impl Slots {
 }
 
 impl Counts {
+    fn free(&self, bounds: Bounds) -> usize {
+        let has_room = self.total == 0 || self.bytes < bounds.bytes;
+        if has_room { bounds.attempts.saturating_sub(self.total) } else { 0 }
+    }
+
     fn room(&mut self, endpoint: &EndpointId, pace: &Pace, others: usize, now: Timestamp) -> usize {
         match self.lanes.get_mut(endpoint) {
             Some(lane) => lane.room(pace, others, now),
@@ -187,7 +194,6 @@ impl Drop for Slot {
     fn drop(&mut self) {
         let mut counts = self.shared.counts();
         counts.total -= 1;
-        counts.freed += 1;
         counts.bytes -= self.bytes;
         if let Some(lane) = counts.lanes.get_mut(&self.endpoint) {
             lane.end();
@@ -226,22 +232,31 @@ mod tests {
     fn bodies_have_room_together_and_a_larger_one_has_it_alone() {
         let slots = slots();
         let large = slots.reserved(&endpoint("a"), 1_000).expect("it is alone");
-        assert_eq!((slots.free(), slots.free_bytes()), (0, 0));
+        assert_eq!((slots.free_or_short(), slots.free_bytes()), (0, 0));
         assert!(slots.reserved(&endpoint("b"), 1).is_none());
         drop(large);
         slots.settle(false, NOW);
         let _small = slots.reserved(&endpoint("b"), 60).expect("there is room");
         assert!(slots.reserved(&endpoint("c"), 60).is_none());
-        assert_eq!((slots.free(), slots.free_bytes()), (2, 40));
+        assert_eq!((slots.free_or_short(), slots.free_bytes()), (2, 40));
     }
 
     #[test]
-    fn a_slot_that_ends_while_nobody_is_behind_is_counted() {
-        let slots = slots();
-        let (first, second) = (slots.reserved(&endpoint("a"), 1), slots.take(&endpoint("a"), &Pace::default(), 1, NOW));
-        assert_eq!(slots.freed(), 0);
-        drop((first, second));
-        assert_eq!(slots.freed(), 2);
+    fn a_slot_that_ends_between_two_looks_is_a_nudge_where_one_was_asked_for() {
+        let freed = Arc::new(Notify::new());
+        let slots = Slots::new(Bounds { per_endpoint: 1, attempts: 2, bytes: 100 }, freed.clone());
+        let is_nudged = || futures::FutureExt::now_or_never(freed.notified()).is_some();
+        let (first, other) = (slots.reserved(&endpoint("a"), 1), slots.reserved(&endpoint("b"), 1));
+        assert_eq!(slots.room(&endpoint("a"), &Pace::default(), NOW), 0);
+        drop(first);
+        assert!(is_nudged(), "something is due for it");
+        slots.settle(true, NOW);
+        drop(other);
+        assert!(!is_nudged(), "nothing is due for it");
+        let all = [slots.reserved(&endpoint("a"), 1), slots.reserved(&endpoint("b"), 1)];
+        assert_eq!(slots.free_or_short(), 0);
+        drop(all);
+        assert!(is_nudged(), "there was no room for anything");
     }
 
     #[test]
@@ -251,7 +266,7 @@ mod tests {
         assert!(taken.iter().all(Option::is_some));
         assert!(slots.reserved(&endpoint("a"), 1).is_none());
         assert!(slots.reserved(&endpoint("b"), 1).is_some());
-        assert_eq!(slots.free(), 1);
+        assert_eq!(slots.free_or_short(), 1);
     }
 
     #[test]

@@ -25,7 +25,7 @@ pub struct EndpointRecord {
     pub id: EndpointId,
     /// Where it is not sent to: what arrives for it stays pending.
     pub disabled: Option<Disabled>,
-    /// Deliveries that wait for an attempt.
+    /// Deliveries that wait for an attempt, without those that are being attempted.
     pub pending: u64,
     /// The longest that one of them has waited: when it was made.
     pub oldest_pending_at: Option<Timestamp>,
@@ -37,7 +37,8 @@ pub trait EndpointStore: Send + Sync {
     /// The endpoints of webhooks that are there, by rule and webhook.
     async fn endpoints(&self) -> Result<Vec<EndpointRecord>>;
 
-    /// The last attempts of an endpoint's newest deliveries, so many deliveries at most, the newest first.
+    /// The last attempts of an endpoint: of its newest deliveries that were attempted, so many deliveries at most, the
+    /// newest first.
     async fn last_attempts(&self, endpoint: &EndpointId, limit: usize) -> Result<Vec<Attempt>>;
 
     /// Stops sending to an endpoint, or goes on where there is no cause any more. False where there is no such endpoint.

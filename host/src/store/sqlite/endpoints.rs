@@ -31,11 +31,10 @@ impl EndpointStore for SqliteStore {
 fn all(connection: &Connection) -> std::result::Result<Vec<EndpointRecord>, Failure> {
     let mut select = connection.prepare_cached(
         "SELECT rule, webhook, disabled_at, disabled_cause,
-             (SELECT COUNT(*) FROM deliveries WHERE endpoint = endpoints.number AND state = 'pending'
-                 AND lease_until IS NULL)
-             + (SELECT COUNT(*) FROM deliveries WHERE endpoint = endpoints.number AND lease_until IS NOT NULL),
-             (SELECT MIN(created_at) FROM deliveries WHERE endpoint = endpoints.number AND state = 'pending'
-                 AND lease_until IS NULL)
+             (SELECT COUNT(*) FROM deliveries INDEXED BY deliveries_due
+              WHERE endpoint = endpoints.number AND state = 'pending' AND lease_until IS NULL),
+             (SELECT MIN(created_at) FROM deliveries INDEXED BY deliveries_due
+              WHERE endpoint = endpoints.number AND state = 'pending' AND lease_until IS NULL)
          FROM endpoints WHERE is_removed = 0 ORDER BY rule, webhook",
     )?;
     let record = |row: &rusqlite::Row<'_>| {
@@ -59,7 +58,7 @@ fn last_attempts(
     let mut select = connection.prepare_cached(
         "SELECT a.number, started_at, duration_ms, outcome, status, error, address FROM
              (SELECT number FROM deliveries
-              WHERE endpoint = (SELECT number FROM endpoints WHERE rule = ?1 AND webhook = ?2)
+              WHERE endpoint = (SELECT number FROM endpoints WHERE rule = ?1 AND webhook = ?2) AND attempts > 0
               ORDER BY number DESC LIMIT ?3) d
          JOIN attempts a ON a.delivery = d.number ORDER BY started_at DESC",
     )?;

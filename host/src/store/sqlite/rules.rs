@@ -48,7 +48,9 @@ fn insert(group: &Group<'_>, rule: &Rule, keyring: &Keyring, now: Timestamp) -> 
     insert.execute(params![rule.id, rule.display_name, definition, micros(rule.created_at), micros(now)])?;
     let mut endpoint = group.connection.prepare_cached(
         "INSERT INTO endpoints (rule, webhook, bucket, is_removed) VALUES (?1, ?2, ?3, 0)
-         ON CONFLICT (rule, webhook) DO UPDATE SET is_removed = 0 RETURNING number, is_ordered",
+         ON CONFLICT (rule, webhook) DO UPDATE SET is_removed = 0,
+             disabled_at = iif(is_removed, NULL, disabled_at), disabled_cause = iif(is_removed, NULL, disabled_cause)
+         RETURNING number, is_ordered",
     )?;
     for webhook in &rule.webhooks {
         let values = params![rule.id, webhook.id.0, rule.endpoint_id(webhook).bucket()];
@@ -65,9 +67,9 @@ fn insert(group: &Group<'_>, rule: &Rule, keyring: &Keyring, now: Timestamp) -> 
 fn set_ordered(group: &Group<'_>, endpoint: i64, is_ordered: bool) -> Result<(), Failure> {
     let mut change = group.connection.prepare_cached("UPDATE endpoints SET is_ordered = ?2 WHERE number = ?1")?;
     change.execute(params![endpoint, is_ordered])?;
-    for waiting in WAITING {
+    for (index, waiting) in WAITING {
         let mut turn = group.connection.prepare_cached(&format!(
-            "UPDATE deliveries SET turn = iif(?2, payload, NULL) WHERE endpoint = ?1 AND {waiting}"
+            "UPDATE deliveries INDEXED BY {index} SET turn = iif(?2, payload, NULL) WHERE endpoint = ?1 AND {waiting}"
         ))?;
         turn.execute(params![endpoint, is_ordered])?;
     }
@@ -83,9 +85,9 @@ fn remove_endpoints(group: &Group<'_>, rule: RuleId, kept: &HashSet<&str>, cause
     let mut cancelled = 0;
     for (number, _) in there.iter().filter(|(_, webhook)| !kept.contains(webhook.as_str())) {
         group.connection.prepare_cached("UPDATE endpoints SET is_removed = 1 WHERE number = ?1")?.execute([number])?;
-        for waiting in WAITING {
+        for (index, waiting) in WAITING {
             let mut cancel = group.connection.prepare_cached(&format!(
-                "UPDATE deliveries SET state = 'cancelled', cause = ?2, next_attempt_at = NULL,
+                "UPDATE deliveries INDEXED BY {index} SET state = 'cancelled', cause = ?2, next_attempt_at = NULL,
                      owner = NULL, claimed_at = NULL, lease_until = NULL
                  WHERE endpoint = ?1 AND {waiting}"
             ))?;
@@ -95,10 +97,13 @@ fn remove_endpoints(group: &Group<'_>, rule: RuleId, kept: &HashSet<&str>, cause
     Ok(cancelled)
 }
 
-/// Deliveries that are still to come to something, one condition for each index: history is long, and the writer must
-/// not read it.
-const WAITING: [&str; 3] =
-    ["state = 'held'", "state = 'pending' AND lease_until IS NULL", "state = 'pending' AND lease_until IS NOT NULL"];
+/// Deliveries that are still to come to something, a condition for each index: history is long, and the writer must not
+/// read it.
+const WAITING: [(&str, &str); 3] = [
+    ("deliveries_held", "state = 'held'"),
+    ("deliveries_due", "state = 'pending' AND lease_until IS NULL"),
+    ("deliveries_leased", "state = 'pending' AND lease_until IS NOT NULL"),
+];
 
 /// Payloads that were accepted for a rule and not fanned out when it goes: their deliveries are cancelled, visibly.
 fn cancel_waiting(group: &Group<'_>, rule: RuleId, now: Timestamp) -> Result<u64, Failure> {
