@@ -3,13 +3,13 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rand::RngExt;
 use rusqlite::Connection;
 use serde_json::{Value, json};
 
-use crate::host_process::{HostProcess, HostSettings, client};
+use crate::host_process::{HostProcess, HostSettings, PATIENCE, client};
 
 const RULES: usize = 120;
 
@@ -48,8 +48,16 @@ async fn takes_payloads(host: &HostProcess) -> Vec<Value> {
     let rules = shown(host).await;
     for rule in &rules {
         let number: usize = rule["display_name"].as_str().unwrap()["rule ".len()..].parse().unwrap();
-        let answer = host.relay(rule["id"].as_str().unwrap(), &format!("relay-{number}"), r#"{"runs":[]}"#).await;
-        assert_eq!(answer.status(), 202, "rule {number}");
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let answer = host.relay(rule["id"].as_str().unwrap(), &format!("relay-{number}"), r#"{"runs":[]}"#).await;
+            if answer.status() == 202 {
+                break;
+            }
+            // A busy machine may make it wait too long.
+            assert_eq!(answer.status(), 503, "rule {number}");
+            assert!(Instant::now() < deadline, "rule {number} is never taken");
+        }
     }
     rules
 }
@@ -184,14 +192,14 @@ async fn a_rotation_goes_on_where_who_asked_goes_away() {
     let old = key_lines(&host.data);
     let request = client().post(host.url("/api/v1/keys/rotate")).header("x-api-key", host.api_key());
     let asked = tokio::spawn(request.send());
-    let deadline = std::time::Instant::now() + crate::host_process::PATIENCE;
+    let deadline = Instant::now() + PATIENCE;
     while key_lines(&host.data) == old {
-        assert!(std::time::Instant::now() < deadline, "it never begins");
+        assert!(Instant::now() < deadline, "it never begins");
         tokio::task::yield_now().await;
     }
     asked.abort();
     while key_lines(&host.data).len() > 1 {
-        assert!(std::time::Instant::now() < deadline, "it never ends:\n{}", host.log());
+        assert!(Instant::now() < deadline, "it never ends:\n{}", host.log());
         tokio::task::yield_now().await;
     }
     assert_eq!(needed_keys(&host.data).len(), 1);

