@@ -13,7 +13,6 @@ mod durable_profile;
 mod egress;
 mod endpoints;
 mod fanning_out;
-mod full_disk;
 mod guests;
 mod host_process;
 mod hostile;

@@ -159,7 +159,7 @@ async fn what_is_past_its_time_goes_and_the_rest_stays() {
     // Both periods, the life of a link and a day: that of the first blob is over when it has ended.
     scene.clock.advance(DAY * 2);
     let young_blob = scene.blob().await;
-    scene.clock.advance(DAY * 5);
+    scene.clock.advance(DAY * 9);
     scene.ingest([run()]).await;
     let kept = [scene.deliver("{}", filtered).await, scene.deliver("{}", held).await];
     scene.prune_until(|| async { scene.blobs.get(&old_blob, 10).await.unwrap().is_none() }).await;
