@@ -174,13 +174,14 @@ fn take_turns(mut lines: Vec<VecDeque<i64>>, limit: usize) -> Vec<i64> {
 fn take(group: &Group<'_>, number: i64, request: &ClaimRequest) -> Result<ClaimedRow, Failure> {
     let mut update = group.connection.prepare_cached(
         "UPDATE deliveries SET attempts = attempts + 1, fence = fence + 1, owner = ?2, claimed_at = ?3, lease_until = ?4
-         WHERE number = ?1
-         RETURNING id, attempts, uncounted, fence, segment, offset, length, checksum, content_type, headers, endpoint",
+         WHERE number = ?1",
     )?;
-    let mut find = group.connection.prepare_cached("SELECT rule, webhook FROM endpoints WHERE number = ?1")?;
-    let values = params![number, request.owner, micros(request.now), micros(request.lease_until)];
-    let (row, headers) = update.query_row(values, |row| {
-        let endpoint = find.query_row([row.get::<_, i64>(10)?], |row| endpoint(row, 0))?;
+    update.execute(params![number, request.owner, micros(request.now), micros(request.lease_until)])?;
+    let mut taken = group.connection.prepare_cached(
+        "SELECT d.id, attempts, uncounted, fence, segment, offset, length, checksum, content_type, headers, rule, webhook
+         FROM deliveries d JOIN endpoints e ON e.number = d.endpoint WHERE d.number = ?1",
+    )?;
+    let (row, headers) = taken.query_row([number], |row| {
         let claimed = ClaimedRow {
             delivery: row.get(0)?,
             attempt: row.get(1)?,
@@ -190,7 +191,7 @@ fn take(group: &Group<'_>, number: i64, request: &ClaimRequest) -> Result<Claime
             content_type: row.get(8)?,
             headers: Vec::new(),
             claimed_at: request.now,
-            endpoint,
+            endpoint: endpoint(row, 10)?,
             owner: request.owner,
             lease_until: request.lease_until,
         };

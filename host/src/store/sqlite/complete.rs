@@ -23,31 +23,26 @@ pub(super) fn complete(
         Next::RetryAt(at) => (State::Pending, Some(micros(at))),
     };
     let cause = (state == State::Failed).then(|| cause(attempt));
+    let Some((number, endpoint)) = found(group, delivery)? else { return Ok(false) };
+    // Without RETURNING, which has a table of its own made and thrown away each time.
     let mut update = group.connection.prepare_cached(
         "UPDATE deliveries SET state = ?3, next_attempt_at = ?4, cause = ?5,
              owner = NULL, claimed_at = NULL, lease_until = NULL
-         WHERE id = ?1 AND fence = ?2 AND owner IS NOT NULL
-         RETURNING number, endpoint",
+         WHERE number = ?1 AND fence = ?2 AND owner IS NOT NULL",
     )?;
-    let values = params![delivery, fence, state.as_str(), retry_at, cause];
-    let advanced: Option<(i64, i64)> = update.query_row(values, |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
-    if let (Some((_, endpoint)), Next::Gone) = (advanced, next) {
+    let is_advanced = update.execute(params![number, fence, state.as_str(), retry_at, cause])? == 1;
+    if is_advanced && next == Next::Gone {
         let cause = format!("the receiver answered {} to {delivery}: it is gone", attempt.status.unwrap_or_default());
         endpoints::disable(group, endpoint, &Disabled { at: attempt.started_at, cause })?;
     }
-    let number = match advanced {
-        Some((number, _)) => Some(number),
-        None => number_of(group, delivery)?,
-    };
-    if let Some(number) = number {
-        insert_attempt(group.connection, number, attempt)?;
-    }
-    Ok(advanced.is_some())
+    insert_attempt(group.connection, number, attempt)?;
+    Ok(is_advanced)
 }
 
-fn number_of(group: &Group<'_>, delivery: DeliveryId) -> Result<Option<i64>, Failure> {
-    let mut find = group.connection.prepare_cached("SELECT number FROM deliveries WHERE id = ?1")?;
-    Ok(find.query_row([delivery], |row| row.get(0)).optional()?)
+/// Its number, and that of its endpoint.
+fn found(group: &Group<'_>, delivery: DeliveryId) -> Result<Option<(i64, i64)>, Failure> {
+    let mut find = group.connection.prepare_cached("SELECT number, endpoint FROM deliveries WHERE id = ?1")?;
+    Ok(find.query_row([delivery], |row| Ok((row.get(0)?, row.get(1)?))).optional()?)
 }
 
 /// Why a delivery failed: its last outcome, in words where there are any.

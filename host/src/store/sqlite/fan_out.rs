@@ -50,11 +50,14 @@ pub(super) fn fan_out(
 
 /// Marks the payload as fanned out; its row's number and where its document is.
 fn retire(group: &Group<'_>, payload: &PendingPayload) -> Result<(i64, BodyRef), Failure> {
-    let mut update = group.connection.prepare_cached(
-        "UPDATE payloads SET is_pending = 0 WHERE id = ?1 RETURNING number, segment, offset, length, checksum",
-    )?;
-    let found = update.query_row([payload.id], |row| Ok((row.get(0)?, body_ref(row, 1)?))).optional()?;
-    found.ok_or_else(|| Failure::Missing(format!("there is no payload {}", payload.id)))
+    let mut find = group
+        .connection
+        .prepare_cached("SELECT number, segment, offset, length, checksum FROM payloads WHERE id = ?1")?;
+    let found = find.query_row([payload.id], |row| Ok((row.get(0)?, body_ref(row, 1)?))).optional()?;
+    let found: (i64, BodyRef) = found.ok_or_else(|| Failure::Missing(format!("there is no payload {}", payload.id)))?;
+    let mut update = group.connection.prepare_cached("UPDATE payloads SET is_pending = 0 WHERE number = ?1")?;
+    update.execute([found.0])?;
+    Ok(found)
 }
 
 /// Bodies that are in the log already, the payload's own first: what is equal is stored once.

@@ -63,9 +63,11 @@ struct Places(i64);
 
 impl Places {
     fn take(group: &Group<'_>, count: usize) -> Result<Self, Failure> {
-        let mut take = group.connection.prepare_cached("UPDATE commit_order SET last = last + ?1 RETURNING last")?;
-        let last: i64 = take.query_row([count as i64], |row| row.get(0))?;
-        Ok(Self(last - count as i64))
+        let mut last = group.connection.prepare_cached("SELECT last FROM commit_order")?;
+        let last: i64 = last.query_row([], |row| row.get(0))?;
+        let mut take = group.connection.prepare_cached("UPDATE commit_order SET last = ?1")?;
+        take.execute([last + count as i64])?;
+        Ok(Self(last))
     }
 
     fn next(&mut self) -> i64 {
@@ -240,8 +242,13 @@ fn stored_feedback(group: &Group<'_>, id: FeedbackId) -> Result<Option<Said>, Fa
 /// What is said about a run changes it for the rules. A run that is not there yet will have its place when it comes. The
 /// number of the run's project.
 fn touch(group: &Group<'_>, run: RunId, place: i64) -> Result<Option<i64>, Failure> {
-    let mut touch = group.connection.prepare_cached("UPDATE runs SET changed = ?2 WHERE id = ?1 RETURNING project")?;
-    Ok(touch.query_row(params![run, place], |row| row.get(0)).optional()?.flatten())
+    let mut find = group.connection.prepare_cached("SELECT number, project FROM runs WHERE id = ?1")?;
+    let found = find.query_row([run], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+    let Some((number, project)) = found else { return Ok(None) };
+    let number: i64 = number;
+    let mut touch = group.connection.prepare_cached("UPDATE runs SET changed = ?2 WHERE number = ?1")?;
+    touch.execute(params![number, place])?;
+    Ok(project)
 }
 
 /// As [`touch`], for a run that is touched alone.
