@@ -8,9 +8,7 @@
 
 use std::collections::HashMap;
 use std::convert::Infallible;
-use std::io::{BufRead, BufReader};
 use std::net::Ipv4Addr;
-use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -22,11 +20,13 @@ use axum::routing::post;
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::future::join_all;
-use runhook::api::KEY_FILE;
 use runhook::client::Client;
-use runhook::model::secret::Secret;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
+
+mod spawned;
+
+use spawned::Spawned;
 
 const BODY_BYTES: usize = 10 * 1024;
 /// Requests under way at once, where as much is sent as is taken.
@@ -114,7 +114,7 @@ impl Receiver {
     /// Sends at a fixed rate, whatever the host does with it, and waits until all that goes to fast endpoints is there.
     async fn at_a_rate(&self, host: &Host, rate: u64, count: u64, door: impl Fn(u64) -> usize) -> Latencies {
         self.arrived.lock().expect("the books").clear();
-        let cpu = host.cpu();
+        let cpu = host.process.cpu();
         let begun = Instant::now();
         let mut sending = Vec::with_capacity(count as usize);
         for number in 0..count {
@@ -131,7 +131,7 @@ impl Receiver {
         let to_fast: Vec<_> =
             sent.iter().filter(|(number, ..)| matches!(host.doors[door(*number)].1, Endpoint::Fast)).collect();
         self.until(to_fast.len() as u64).await;
-        let cpu = host.cpu() - cpu;
+        let cpu = host.process.cpu() - cpu;
         let arrived = self.arrived.lock().expect("the books");
         let to_arrive = to_fast.iter().map(|(number, begun, _)| arrived[number].0 - *begun).collect();
         let twice = arrived.values().map(|(_, times)| times - 1).sum();
@@ -197,7 +197,7 @@ fn percentiles(times: &mut [Duration]) -> String {
 
 /// A spawned host with a rule for each endpoint.
 struct Host {
-    process: Child,
+    process: Spawned,
     api: Client,
     client: reqwest::Client,
     /// Relay URLs, and what is behind them.
@@ -205,28 +205,11 @@ struct Host {
     _folder: tempfile::TempDir,
 }
 
-impl Drop for Host {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
 impl Host {
     async fn start(receiver: &Receiver, endpoints: &[Endpoint], plugins: &Value) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let mut process = Command::new(env!("CARGO_BIN_EXE_runhook"))
-            .args(["serve", "--listen", "127.0.0.1:0", "--allow-cidr", "127.0.0.0/8", "--log-format", "json", "--data"])
-            .arg(folder.path())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("it starts");
-        let errors = BufReader::new(process.stderr.take().expect("it is piped"));
-        let output = BufReader::new(process.stdout.take().expect("it is piped"));
-        let server = format!("http://{}", address(errors, output));
-        let key = std::fs::read_to_string(folder.path().join(KEY_FILE)).expect("a key");
-        let api = Client::new(&server, Secret::new(key.trim())).expect("a client");
+        let process = Spawned::start(folder.path());
+        let (api, server) = (process.api(), &process.server);
         let rule = |(number, endpoint): (usize, &Endpoint)| {
             json!({
                 "display_name": format!("load {number}"), "sampling_rate": 1.0, "relay_secret": "load",
@@ -242,24 +225,10 @@ impl Host {
         Self { process, api, client, doors, _folder: folder }
     }
 
-    /// CPU time of the process and of children that have ended.
-    fn cpu(&self) -> Duration {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.process.id())).expect("it runs");
-        let fields: Vec<u64> = stat
-            .rsplit(')')
-            .next()
-            .into_iter()
-            .flat_map(str::split_whitespace)
-            .filter_map(|it| it.parse().ok())
-            .collect();
-        // Behind the name stand the state, which is no number, and 10 others before the four times, in ticks of 10 ms.
-        Duration::from_millis(fields[10..14].iter().sum::<u64>() * 10)
-    }
-
     /// Sends as fast as it takes, until the last outcome is on record.
     async fn as_much_as_it_takes(&self, what: &str, receiver: &Receiver, count: u64) {
         receiver.arrived.lock().expect("the books").clear();
-        let (cpu, begun) = (self.cpu(), Instant::now());
+        let (cpu, begun) = (self.process.cpu(), Instant::now());
         let send_all = |sender: usize| async move {
             for number in (sender as u64..count).step_by(SENDERS) {
                 send(&self.client, &self.doors[number as usize % self.doors.len()].0, payload(number)).await;
@@ -271,7 +240,7 @@ impl Host {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         let took = begun.elapsed();
-        let per_thousand = (self.cpu() - cpu).as_secs_f64() * 1_000.0 / count as f64;
+        let per_thousand = (self.process.cpu() - cpu).as_secs_f64() * 1_000.0 / count as f64;
         receiver.until(count).await;
         let twice: u64 = receiver.arrived.lock().expect("the books").values().map(|(_, times)| times - 1).sum();
         println!(
@@ -285,22 +254,6 @@ impl Host {
         let ledger = self.api.get("api/v1/ledger", &[]).await.expect("the ledger");
         let webhooks = ledger["webhooks"].as_array().into_iter().flatten();
         webhooks.filter_map(|webhook| webhook["states"]["delivered"].as_u64()).sum()
-    }
-}
-
-/// Where the host says that it listens; what it says after that is thrown away.
-fn address(errors: impl BufRead + Send + 'static, output: impl BufRead + Send + 'static) -> String {
-    let (sink, lines) = std::sync::mpsc::channel();
-    let other = sink.clone();
-    std::thread::spawn(move || errors.lines().map_while(Result::ok).for_each(|line| drop(other.send(line))));
-    std::thread::spawn(move || output.lines().map_while(Result::ok).for_each(|line| drop(sink.send(line))));
-    loop {
-        let line = lines.recv_timeout(Duration::from_secs(60)).expect("it says where it listens");
-        let said: Value = serde_json::from_str(&line).unwrap_or_default();
-        let address = said["address"].as_str().or_else(|| said["fields"]["address"].as_str());
-        if let Some(address) = address {
-            return address.to_owned();
-        }
     }
 }
 
