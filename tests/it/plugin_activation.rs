@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -19,6 +19,7 @@ const PAYLOAD: &[u8] = br#"{"rule_id":"r","runs":[{"id":"1","name":"a","status":
 struct Scene {
     runtime: WasmRuntime,
     file: PathBuf,
+    in_use: Arc<Mutex<Vec<Value>>>,
     _folder: tempfile::TempDir,
 }
 
@@ -27,14 +28,19 @@ impl Scene {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("plugin.wasm");
         fs::copy(component, &file).unwrap();
-        let in_use = in_use.as_array().unwrap().clone();
+        let in_use = Arc::new(Mutex::new(in_use.as_array().unwrap().clone()));
+        let asked = in_use.clone();
         let settings = RuntimeSettings {
             directory: Some(folder.path().to_owned()),
             program: Some(BINARY.into()),
-            in_use: Arc::new(move |name| if name.as_str() == "plugin" { in_use.clone() } else { Vec::new() }),
+            in_use: Arc::new(
+                move |name| {
+                    if name.as_str() == "plugin" { asked.lock().unwrap().clone() } else { Vec::new() }
+                },
+            ),
             ..RuntimeSettings::default()
         };
-        Self { runtime: WasmRuntime::start(settings).unwrap(), file, _folder: folder }
+        Self { runtime: WasmRuntime::start(settings).unwrap(), file, in_use, _folder: folder }
     }
 
     /// Copies a newer file in, and waits for what becomes of it.
@@ -42,6 +48,11 @@ impl Scene {
         let (before, next) = (self.info(), self.file.with_extension("part"));
         fs::copy(component, &next).unwrap();
         fs::rename(next, &self.file).unwrap();
+        self.other_than(&before)
+    }
+
+    /// Waits for what becomes of it.
+    fn other_than(&self, before: &PluginInfo) -> PluginInfo {
         let begun = Instant::now();
         loop {
             let info = self.info();
@@ -94,6 +105,11 @@ fn a_file_that_does_not_take_a_configuration_in_use_is_not_activated() {
     assert!(error.starts_with("it does not take a configuration that a rule uses it with: "), "{error}");
     assert!(error.contains("give the file another name"), "{error}");
     assert_eq!(refused.hash, before.hash);
+    let refused = scene.info();
+    *scene.in_use.lock().unwrap() = vec![json!({"word": "please"})];
+    let taken = scene.other_than(&refused);
+    assert_eq!(taken.error, None, "the rules were mended");
+    assert_ne!(taken.hash, before.hash);
 }
 
 #[test]

@@ -3,8 +3,8 @@
 //! The watcher writes, everybody reads. What a chain has found stays whole for it, whatever is swapped meanwhile.
 
 pub(super) mod activation;
+pub(super) mod binary;
 pub(super) mod component;
-pub(super) mod encoding;
 pub(super) mod loader;
 pub(super) mod signature;
 pub(super) mod watcher;

@@ -5,9 +5,10 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use runhook::plugin::{ChainOutcome, PluginPolicy, PluginRuntime, RuntimeSettings, WasmRuntime};
+use runhook::plugin::{CacheSettings, ChainOutcome, PluginPolicy, PluginRuntime, RuntimeSettings, WasmRuntime};
 use runhook_test_guests as guests;
 use serde_json::json;
+use zeroize::Zeroizing;
 
 use crate::host_process::{BINARY, PATIENCE};
 use crate::hostile::handmade::Handmade;
@@ -42,13 +43,19 @@ async fn a_component_that_never_compiles_is_given_up_and_nobody_waits_for_it() {
     let plugins = folder.path().join("plugins");
     fs::create_dir(&plugins).unwrap();
     fs::copy(guests::RENAMES, plugins.join("renames.wasm")).unwrap();
-    let settings = RuntimeSettings {
-        directory: Some(plugins.clone()),
-        policy: PluginPolicy::default(),
-        program: Some(hurried(folder.path())),
-        ..RuntimeSettings::default()
+    let program = hurried(folder.path());
+    let start = || {
+        let cache = CacheSettings { folder: folder.path().join("cache"), key: Zeroizing::new([7; 32]) };
+        let settings = RuntimeSettings {
+            directory: Some(plugins.clone()),
+            policy: PluginPolicy::default(),
+            program: Some(program.clone()),
+            cache: Some(cache),
+            ..RuntimeSettings::default()
+        };
+        WasmRuntime::start(settings).unwrap()
     };
-    let runtime = WasmRuntime::start(settings).unwrap();
+    let runtime = start();
     let renames = [serde_json::from_value(json!({"name": "renames", "config": {"name": "n"}})).unwrap()];
 
     // Whoever lists plugins waits for the built-in ones to be compiled.
@@ -62,10 +69,12 @@ async fn a_component_that_never_compiles_is_given_up_and_nobody_waits_for_it() {
     let children = runtime.work_done().children;
     fs::write(plugins.join("bomb.wasm"), bytes).unwrap();
     let begun = Instant::now();
-    let error = || runtime.plugins().into_iter().find(|plugin| plugin.name == "bomb").and_then(|plugin| plugin.error);
+    let error_of = |runtime: &WasmRuntime| {
+        runtime.plugins().into_iter().find(|plugin| plugin.name == "bomb").and_then(|plugin| plugin.error)
+    };
     let (mut served, mut slowest) = (0, Duration::ZERO);
     let error = loop {
-        if let Some(error) = error() {
+        if let Some(error) = error_of(&runtime) {
             break error;
         }
         assert!(begun.elapsed() < PATIENCE, "it is given up some time");
@@ -82,4 +91,9 @@ async fn a_component_that_never_compiles_is_given_up_and_nobody_waits_for_it() {
     assert!(begun.elapsed() > Duration::from_secs(CPU_SECONDS) && served > 20, "it was no bomb");
     assert!(slowest < Duration::from_secs(2), "others wait for it");
     assert_eq!(runtime.work_done().children, children + 1, "it was tried again");
+    drop(runtime);
+    let later = start();
+    let error = error_of(&later).expect("it is refused at once");
+    assert!(error.contains("CPU time") && error.contains("as an earlier start found"), "{error}");
+    assert_eq!(later.work_done().children, 0, "the next start tries again");
 }

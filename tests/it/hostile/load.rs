@@ -63,12 +63,15 @@ pub(super) fn cases() -> Vec<Case> {
         ),
         case(11, "passes strings in UTF-16", "strings in UTF-16", with_options("string-encoding=utf16")),
         case(11, "passes strings in Latin-1", "strings in Latin-1", with_options("string-encoding=latin1+utf16")),
+        case(11, "has a component with code within", "components with code within", outside(CODE_WITHIN)),
         case(11, "answers later", "async", with_options("async")),
         case(16, "has two memories, each within the limit", "2 Wasm linear memories", outside(A_SECOND_MEMORY)),
     ];
     cases.extend(PROPOSALS.iter().map(|(does, field, says)| case(11, does, says, inside(field))));
     cases
 }
+
+const CODE_WITHIN: &str = "(component (component (core module)))";
 
 /// What the sandbox leaves out of WebAssembly, each as a field of a module that uses it, and what the refusal says.
 const PROPOSALS: &[(&str, &str, &str)] = &[

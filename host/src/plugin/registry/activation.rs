@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use serde_json::Value;
 
 use crate::document::Document;
 use crate::limits::TRIED_CONFIGURATIONS_MAX;
@@ -42,8 +43,8 @@ const NO_CONFIG: &str = "{}";
 pub(super) enum Unfit {
     /// What rules use it with is refused.
     #[error(
-        "it does not take a configuration that a rule uses it with: {0}; give the file another name, apply the rules with \
-         that name and a configuration that it takes, and remove this one"
+        "it does not take a configuration that a rule uses it with: {0}; give the rules one that it takes, and it is tried \
+         again; where the plugin that is active now would not take that one, give the file another name"
     )]
     Configuration(PluginFailure),
     /// It breaks down.
@@ -65,6 +66,11 @@ pub(in crate::plugin) struct Activation {
 impl Activation {
     pub(in crate::plugin) fn new(loader: Arc<Loader>, snapshots: Arc<Snapshots>, in_use: InUse) -> Self {
         Self { loader, snapshots, in_use }
+    }
+
+    /// Configurations that rules use a plugin of that name with.
+    pub(super) fn in_use(&self, name: &PluginName) -> Vec<Value> {
+        (self.in_use)(name)
     }
 
     /// The plugin with what it was tried with; in words why the file can be none. Blocks.
@@ -149,7 +155,7 @@ fn canned() -> Document {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::*;
     use crate::plugin::RuntimeSettings;

@@ -30,6 +30,9 @@ use crate::plugin::workshop::errand::{Configuration, Unmade, compile};
 /// Bytes of what a plugin says of itself: it is kept and listed, and a schema of this size nobody reads.
 const ABOUT_BYTES_MAX: usize = 256 * 1024;
 
+/// How a component that could not be compiled has another try.
+const TRY_AGAIN: &str = "it is tried again when the file changes, or without cache/plugins of the data directory";
+
 /// What a plugin says of itself, as the contract's `describe` answers it.
 #[derive(Clone, Debug, Deserialize)]
 pub(in crate::plugin) struct About {
@@ -178,12 +181,26 @@ impl Loader {
         let hash = component::hash(bytes);
         let compile = || match origin {
             Origin::BuiltIn => compile(&self.engine, bytes),
-            Origin::File { .. } => self.workshop.compile(&self.engine, bytes),
+            Origin::File { .. } => self.compiled_once(&hash, bytes),
         };
         let place = self.place(origin, terms);
         let compiled = self.compiled(&self.label(&hash, None), place, compile);
         let compiled = compiled.map_err(|unmade| Refusal::Damaged(unmade.to_string()))?;
         self.callable(compiled, hash, terms.grants)
+    }
+
+    /// A component that cannot be compiled is not tried again, since each start would wait for it.
+    fn compiled_once(&self, hash: &str, bytes: &[u8]) -> Result<MachineCode, Unmade> {
+        let label = self.label_of(hash, b"uncompilable", "");
+        if let Some(kept) = self.cache.as_ref().and_then(|cache| cache.get(&label)) {
+            let words = String::from_utf8_lossy(&kept.into_bytes()).into_owned();
+            return Err(Unmade::Uncompilable(format!("{words} (as an earlier start found; {TRY_AGAIN})")));
+        }
+        let made = self.workshop.compile(&self.engine, bytes);
+        if let (Err(Unmade::Uncompilable(words)), Some(cache)) = (&made, &self.cache) {
+            cache.put(&label, words.as_bytes());
+        }
+        made
     }
 
     /// A plugin as it is once it is configured. Blocks.

@@ -15,6 +15,7 @@ use std::thread;
 use std::time::Duration;
 
 use rustix::fs::{Mode, OFlags};
+use serde_json::Value;
 use tracing::{info, warn};
 
 use crate::limits::PLUGIN_CHILDREN_MAX;
@@ -64,6 +65,8 @@ pub(in crate::plugin) struct Watcher {
     seen: BTreeMap<String, Stamps>,
     /// What was last read of each file, whether it loaded or not.
     handled: BTreeMap<String, Stamps>,
+    /// Configurations that rules had for files that were refused.
+    refused: BTreeMap<String, Vec<Value>>,
     is_readable: bool,
 }
 
@@ -76,6 +79,7 @@ impl Watcher {
             is_start: true,
             seen: look(directory, registry.has_signers())?,
             handled: BTreeMap::new(),
+            refused: BTreeMap::new(),
             is_readable: true,
         };
         watcher.look_again(registry);
@@ -108,9 +112,11 @@ impl Watcher {
             info!(file, "the plugin's file is gone");
             registry.remove(file);
             self.handled.remove(file);
+            self.refused.remove(file);
             // What was refused for its name may have it now.
             self.handled.retain(|other, _| registry.is_active(other));
         }
+        self.try_again_where_rules_have_changed();
         let is_at_rest = |file: &String, stamps: &Stamps| {
             self.seen.get(file) == Some(stamps) && self.handled.get(file) != Some(stamps)
         };
@@ -122,9 +128,13 @@ impl Watcher {
             let mut names = HashSet::new();
             let (first, later): (Vec<_>, Vec<_>) =
                 at_rest.into_iter().partition(|(file, _)| plugin_name(file).map_or(true, |name| names.insert(name)));
-            let loaded = at_once(&first, |(file, stamps)| self.load(registry, file, **stamps));
-            for ((file, stamps), loaded) in first.into_iter().zip(loaded) {
+            let loaded = at_once(&first, |(file, stamps)| (self.in_use(file), self.load(registry, file, **stamps)));
+            for ((file, stamps), (in_use, loaded)) in first.into_iter().zip(loaded) {
                 if let Some(loaded) = loaded {
+                    match loaded {
+                        Ok(_) => self.refused.remove(file),
+                        Err(_) => self.refused.insert(file.clone(), in_use),
+                    };
                     self.handled.insert(file.clone(), *stamps);
                     registry.put(file, loaded);
                 }
@@ -132,6 +142,19 @@ impl Watcher {
             at_rest = later;
         }
         self.seen = found;
+    }
+
+    /// What was refused since it does not take a configuration may take the one that rules have now.
+    fn try_again_where_rules_have_changed(&mut self) {
+        let changed = self.refused.iter().filter(|(file, before)| self.in_use(file) != **before);
+        for file in changed.map(|(file, _)| file.clone()).collect::<Vec<_>>() {
+            self.refused.remove(&file);
+            self.handled.remove(&file);
+        }
+    }
+
+    fn in_use(&self, file: &str) -> Vec<Value> {
+        plugin_name(file).map(|name| self.activation.in_use(&name)).unwrap_or_default()
     }
 
     /// What becomes of a file; nothing yet where it changes just now.

@@ -12,7 +12,7 @@ use crate::model::plugin::{PluginFailure, PluginName};
 use crate::plugin::limits::PluginLimits;
 use crate::plugin::policy::Grants;
 use crate::plugin::processes::server::serve;
-use crate::plugin::registry::{component, encoding};
+use crate::plugin::registry::{binary, component};
 use crate::plugin::sandbox::engine::compiler;
 use crate::plugin::snapshots::machine_code::MachineCode;
 use crate::plugin::snapshots::snapshot::Studio;
@@ -125,7 +125,7 @@ fn wrong_errand() -> Unmade {
 
 /// Compiles, in this process.
 pub(in crate::plugin) fn compile(engine: &wasmtime::Engine, component: &[u8]) -> Result<MachineCode, Unmade> {
-    encoding::check(component).map_err(Unmade::Uncompilable)?;
+    binary::check(component).map_err(Unmade::Uncompilable)?;
     MachineCode::compile(engine, component).map_err(|error| Unmade::Uncompilable(component::one_line(&error)))
 }
 
