@@ -18,6 +18,7 @@ use runhook::model::secret::Secret;
 use runhook::plugin::RuntimeSettings;
 use runhook::receiver::{Receiver, Script};
 use runhook::retention::Periods;
+use runhook::store::sqlite::Bodies;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -57,6 +58,7 @@ impl Bench {
             intake: IntakeBounds::default(),
             periods: Periods::default(),
             offload_after: None,
+            bodies: Bodies::Plain,
             secret_key: None,
             earlier_secret_keys: Vec::new(),
         };

@@ -21,6 +21,7 @@ use runhook::model::run::Run;
 use runhook::plugin::RuntimeSettings;
 use runhook::receiver::{Receiver, Script};
 use runhook::retention::Periods;
+use runhook::store::sqlite::Bodies;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -79,6 +80,7 @@ async fn host(folder: &TempDir) -> (Host, String) {
         intake: IntakeBounds::default(),
         periods: Periods::default(),
         offload_after: None,
+        bodies: Bodies::Plain,
         secret_key: None,
         earlier_secret_keys: Vec::new(),
     };

@@ -78,7 +78,7 @@ impl Host {
         let keyring = Keyring::load(data, config.secret_key)?.with_earlier(&config.earlier_secret_keys)?;
         let keyring = Arc::new(keyring);
         let cache = CacheSettings { folder: data.join("cache/plugins"), key: keyring.cache_key().into() };
-        let store: Arc<dyn Store> = Arc::new(SqliteStore::open(data, keyring.clone())?);
+        let store: Arc<dyn Store> = Arc::new(SqliteStore::open_with(data, keyring.clone(), config.bodies)?);
         // The host before this one may have rotated until the store was ours.
         keyring.check_file()?;
         let taken_over = store.end_leases().await?;

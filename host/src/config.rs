@@ -14,6 +14,7 @@ use crate::model::secret::Secret;
 use crate::outbound::EgressProxy;
 use crate::plugin::RuntimeSettings;
 use crate::retention::Periods;
+use crate::store::sqlite::Bodies;
 
 /// Where a host listens, and where a command looks for one.
 pub const DEFAULT_LISTEN: &str = "127.0.0.1:8484";
@@ -48,6 +49,8 @@ pub struct ServeConfig {
     pub periods: Periods,
     /// How long ago a run was modified last when its inputs and outputs go to the object store; never where none.
     pub offload_after: Option<Duration>,
+    /// How payloads and the bodies of deliveries are kept.
+    pub bodies: Bodies,
     /// The sealing key from the environment; else it is a file of the data directory.
     pub secret_key: Option<Secret>,
     /// Keys that only open what was sealed before.

@@ -24,6 +24,7 @@ use crate::model::secret::Secret;
 use crate::plugin::RuntimeSettings;
 use crate::receiver::{Receiver, Script, describe};
 use crate::retention::Periods;
+use crate::store::sqlite::Bodies;
 
 pub use story::Style;
 
@@ -79,6 +80,7 @@ impl Demo {
             intake: IntakeBounds::default(),
             periods: Periods::default(),
             offload_after: None,
+            bodies: Bodies::Plain,
             secret_key: None,
             earlier_secret_keys: Vec::new(),
         };

@@ -1,8 +1,8 @@
 //! Goes over to a new secret key while the host works: a new key, every stored secret under it, and the old key goes.
 //!
 //! Each step leaves what the next start can work with: the new key is on disk before anything is sealed with it, and the
-//! old one goes when a whole pass over the rules has found nothing under it. A rotation that a crash cut short is
-//! finished by the next one. Knows nothing of files and of what a rule is.
+//! old one goes when a whole pass over the rules and the keys of bodies has found nothing under it. A rotation that a crash
+//! cut short is finished by the next one. Knows nothing of files and of what a rule is.
 
 #[cfg(test)]
 mod tests;
@@ -43,7 +43,7 @@ pub struct Rotated {
     pub key_id: String,
     /// Whether the key was made by this rotation, and not by one that it finished or by whoever starts the host.
     pub is_key_new: bool,
-    /// Secrets that were sealed anew.
+    /// Secrets and bodies' keys that were sealed anew.
     pub secrets: u64,
 }
 
@@ -111,7 +111,7 @@ impl Rotation {
     }
 
     async fn pass(&self) -> Result<u64, StoreError> {
-        let (mut secrets, mut behind) = (0, None);
+        let (mut secrets, mut behind) = (self.store.reseal_body_keys().await?, None);
         loop {
             let batch = self.store.reseal(behind, limits::RESEALED_RULES_MAX).await?;
             secrets += batch.secrets;

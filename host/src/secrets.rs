@@ -5,6 +5,7 @@
 //! can be changed while the host runs: for the time of a rotation there are a current key, which seals, and earlier
 //! ones, which only open. Knows nothing of rules and stores.
 
+mod body_key;
 mod envelope;
 mod key;
 mod keys;
@@ -25,7 +26,8 @@ use crate::secrets::envelope::Sealed;
 use crate::secrets::key::{KEY_BYTES, SealingKey};
 use crate::secrets::keys::Keys;
 
-pub use private_file::private_file;
+pub use body_key::BodyKey;
+pub use private_file::{private_file, write_private_file};
 
 /// Name of the key file in the data directory.
 pub const KEY_FILE: &str = "secret-key";
@@ -212,6 +214,6 @@ impl Keyring {
     /// Writes the key file, unless it holds what this keyring does not know.
     fn write(&self, folder: &Path, keys: &Keys) -> Result<(), SecretsError> {
         self.check_file()?;
-        private_file::write(folder, KEY_FILE, &keys.text())
+        write_private_file(folder, KEY_FILE, &keys.text())
     }
 }

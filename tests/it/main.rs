@@ -38,6 +38,7 @@ mod retention;
 mod rules;
 mod rules_docs;
 mod s3;
+mod sealed_bodies;
 mod secrets;
 mod signatures;
 mod snapshots;

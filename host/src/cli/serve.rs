@@ -23,6 +23,7 @@ use crate::model::secret::Secret;
 use crate::outbound::EgressProxy;
 use crate::plugin::RuntimeSettings;
 use crate::retention::Periods;
+use crate::store::sqlite::Bodies;
 use crate::telemetry::{self, LogFormat};
 
 /// Run the host: the relay door, the plugins and the delivery
@@ -74,6 +75,9 @@ pub(super) struct ServeArgs {
     /// Move inputs and outputs of runs that were modified last longer ago than this to the object store; never without
     #[arg(long, value_name = "TIME", value_parser = parse_period)]
     offload_after: Option<Duration>,
+    /// Encrypt payloads and the bodies of deliveries at rest, under the secret key, from now on
+    #[arg(long)]
+    encrypt_bodies: bool,
     /// How log lines look
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     log_format: LogFormatArg,
@@ -200,6 +204,7 @@ pub(super) async fn run(arguments: ServeArgs, environment: Environment) -> anyho
         },
         periods: Periods { runs: arguments.keep_runs, history: arguments.keep_history },
         offload_after: arguments.offload_after,
+        bodies: if arguments.encrypt_bodies { Bodies::Sealed } else { Bodies::Plain },
         secret_key: environment.secret_key,
         earlier_secret_keys: environment.earlier_secret_keys,
     };

@@ -12,7 +12,7 @@ use crate::model::secret::Secret;
 use crate::secrets::KEY_FILE;
 use crate::store::RuleChanges;
 use crate::store::conformance::rule;
-use crate::store::sqlite::SqliteStore;
+use crate::store::sqlite::{Bodies, SqliteStore};
 
 /// More than one batch.
 const RULES: usize = 2 * limits::RESEALED_RULES_MAX + 7;
@@ -184,6 +184,22 @@ async fn rules_that_change_during_a_rotation_are_all_there_under_the_new_key() {
         assert_eq!(rule.relay_secret, Some(Secret::new(format!("changed {number}"))));
     }
     scene.finishes(&rules, &earlier).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_keys_of_bodies_rotate_too_and_a_rotation_without_them_is_unfinished() {
+    let folder = tempfile::tempdir().unwrap();
+    let keyring = Arc::new(Keyring::load(folder.path(), None).unwrap());
+    let store = SqliteStore::open_with(folder.path(), keyring.clone(), Bodies::Sealed).unwrap();
+    let key = || std::fs::read_to_string(folder.path().join("bodies/000001.key")).unwrap();
+    assert!(key().contains(&keyring.current_id()));
+    keyring.begin_rotation().unwrap();
+    drop(store);
+    let scene = Scene::open(folder);
+    scene.rotation.rotate().await.unwrap();
+    let again = scene.killed_and_started();
+    let key = std::fs::read_to_string(again.folder.path().join("bodies/000001.key")).unwrap();
+    assert!(key.contains(&again.keyring.current_id()));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -20,7 +20,7 @@ pub fn private_file(
 ) -> Result<Zeroizing<String>, SecretsError> {
     let path = data_dir.join(name);
     if !path.try_exists().map_err(|cause| SecretsError::File { path: path.clone(), cause })? {
-        write(data_dir, name, &content())?;
+        write_private_file(data_dir, name, &content())?;
     }
     read(data_dir, name)
 }
@@ -34,8 +34,11 @@ pub(super) fn read(data_dir: &Path, name: &str) -> Result<Zeroizing<String>, Sec
     Ok(Zeroizing::new(fs::read_to_string(&path).map_err(failed)?))
 }
 
-/// Makes the file or takes its place.
-pub(super) fn write(data_dir: &Path, name: &str, content: &str) -> Result<(), SecretsError> {
+/// Makes the file, with mode 0600, or takes its place; durably, and whole or not at all.
+///
+/// # Errors
+/// What the system says.
+pub fn write_private_file(data_dir: &Path, name: &str, content: &str) -> Result<(), SecretsError> {
     let path = data_dir.join(name);
     replace(data_dir, &path, content).map_err(|cause| SecretsError::File { path, cause })
 }

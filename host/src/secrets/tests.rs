@@ -257,3 +257,26 @@ fn links_of_an_earlier_key_hold_for_their_time_and_the_key_itself_is_gone() {
     again.end_rotation(in_two_days, in_two_days).unwrap();
     assert_eq!(again.earlier_url_keys().len(), 1, "what is over is forgotten");
 }
+
+#[test]
+fn a_body_opens_under_its_key_at_its_place_and_unchanged_only() {
+    let folder = tempfile::tempdir().unwrap();
+    let keyring = Keyring::load(folder.path(), None).unwrap();
+    let (key, text) = BodyKey::generate(&keyring);
+    for body in [&b""[..], b"body", &[7; 100_000]] {
+        let sealed = key.seal(body, b"here");
+        assert_eq!(sealed.len(), body.len() + BodyKey::OVERHEAD);
+        assert_ne!(sealed, key.seal(body, b"here"));
+        assert_eq!(key.open(sealed.clone(), b"here").unwrap(), body);
+        assert_eq!(BodyKey::open_sealed(&text, &keyring).unwrap().open(sealed.clone(), b"here").unwrap(), body);
+        assert!(key.open(sealed.clone(), b"there").is_none());
+        assert!(BodyKey::generate(&keyring).0.open(sealed.clone(), b"here").is_none());
+        for at in [0, sealed.len() / 2, sealed.len() - 1] {
+            let mut changed = sealed.clone();
+            changed[at] ^= 1;
+            assert!(key.open(changed, b"here").is_none(), "{at}");
+        }
+        assert!(key.open(sealed[..sealed.len() - 1].to_vec(), b"here").is_none());
+    }
+    assert!(key.open(vec![0; BodyKey::OVERHEAD - 1], b"here").is_none());
+}

@@ -23,4 +23,8 @@ pub trait SealStore: Send + Sync {
     /// Brings the secrets of at most `limit` rules under the keyring's current key, by id, behind that one where it is
     /// given. All else of the rules stays byte for byte, the time of their last change too.
     async fn reseal(&self, behind: Option<RuleId>, limit: usize) -> Result<Resealed>;
+
+    /// Brings the keys of bodies that are kept sealed under the current key, and makes a new one for those that come;
+    /// how many were not under it.
+    async fn reseal_body_keys(&self) -> Result<u64>;
 }

@@ -27,6 +27,7 @@ mod rules;
 mod run_store;
 mod runs;
 mod seals;
+mod segments;
 mod stored_access;
 mod stored_rule;
 mod writer;
@@ -39,6 +40,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use rusqlite::Connection;
+pub use segments::Bodies;
 
 use crate::limits;
 use crate::model::Timestamp;
@@ -48,7 +50,7 @@ use crate::model::ids::{DeliveryId, EndpointId, PayloadId};
 use crate::model::payload::{Body, PendingPayload};
 use crate::model::rule::Rule;
 use crate::secrets::Keyring;
-use crate::store::sqlite::body_log::BodyLog;
+use crate::store::sqlite::body_log::{BodyLog, BodyReader};
 use crate::store::sqlite::claim::ClaimedRow;
 use crate::store::sqlite::read::Readers;
 use crate::store::sqlite::writer::Writer;
@@ -81,13 +83,21 @@ impl SqliteStore {
     /// # Errors
     /// That another host has it, that it was written by a newer version, or what the system says.
     pub fn open(data_dir: &Path, keyring: Arc<Keyring>) -> Result<Self> {
+        Self::open_with(data_dir, keyring, Bodies::Plain)
+    }
+
+    /// The same, with bodies kept like that from now on. What is there already stays as it is, and readable.
+    ///
+    /// # Errors
+    /// As [`SqliteStore::open`], and that a body's key cannot be opened.
+    pub fn open_with(data_dir: &Path, keyring: Arc<Keyring>, kept: Bodies) -> Result<Self> {
         let lock = prepare_folder(data_dir).map_err(failed("opening the data directory"))?;
         let database = data_dir.join("runhook.db");
         let mut connection = connect(&database).map_err(failed("opening the database"))?;
         migrate(&mut connection)?;
         let bodies = data_dir.join("bodies");
-        let log = BodyLog::open(&bodies).map_err(failed("opening the body log"))?;
-        let readers = Arc::new(Readers::new(database, &bodies));
+        let log = BodyLog::open(&bodies, keyring.clone(), kept).map_err(failed("opening the body log"))?;
+        let readers = Arc::new(Readers::new(database, BodyReader::new(&bodies, keyring.clone())));
         Ok(Self { writer: Writer::start(connection, log)?, readers, keyring, _lock: lock })
     }
 
@@ -311,7 +321,7 @@ mod tests {
     #[tokio::test]
     async fn a_claim_that_is_given_back_is_as_if_it_had_never_been() {
         let folder = tempfile::tempdir().unwrap();
-        let log = BodyLog::open(&folder.path().join("bodies")).unwrap();
+        let log = body_log::tests::plain_log(&folder.path().join("bodies"));
         let mut connection = connect(&folder.path().join("runhook.db")).unwrap();
         migrate(&mut connection).unwrap();
         connection

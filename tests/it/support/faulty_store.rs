@@ -366,4 +366,8 @@ impl SealStore for FaultyStore {
     async fn reseal(&self, behind: Option<RuleId>, limit: usize) -> Result<Resealed> {
         self.store.reseal(behind, limit).await
     }
+
+    async fn reseal_body_keys(&self) -> Result<u64> {
+        self.store.reseal_body_keys().await
+    }
 }

@@ -1,6 +1,6 @@
 //! What is read without the writer, on connections of its own.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
 use rusqlite::{Connection, OptionalExtension, params};
@@ -26,8 +26,8 @@ pub(super) struct Readers {
 }
 
 impl Readers {
-    pub(super) fn new(database: PathBuf, bodies: &Path) -> Self {
-        Self { database, idle: Mutex::default(), bodies: BodyReader::new(bodies) }
+    pub(super) fn new(database: PathBuf, bodies: BodyReader) -> Self {
+        Self { database, idle: Mutex::default(), bodies }
     }
 
     /// Runs `read` on an idle connection, or on a new one. All its statements see the database of one moment.

@@ -17,6 +17,10 @@ impl SealStore for SqliteStore {
         let work = move |group: &mut Group<'_>| reseal(group, &keyring, behind, limit);
         self.writer.submit("sealing secrets anew", 0, work).await
     }
+
+    async fn reseal_body_keys(&self) -> Result<u64> {
+        self.writer.submit("sealing the keys of bodies anew", 0, |group| Ok(group.log.reseal_keys()?)).await
+    }
 }
 
 fn reseal(

@@ -205,6 +205,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
+    use crate::store::sqlite::body_log::tests::plain_log;
 
     fn database(folder: &Path) -> Connection {
         let connection = Connection::open(folder.join("x.db")).unwrap();
@@ -234,7 +235,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (connection, other) = (database(folder.path()), database(folder.path()));
         connection.busy_timeout(std::time::Duration::ZERO).unwrap();
-        let mut log = BodyLog::open(&folder.path().join("bodies")).unwrap();
+        let mut log = plain_log(&folder.path().join("bodies"));
         let (endpoints, changed) = (&mut HashMap::new(), &mut HashSet::new());
         let mut group = Group { connection: &connection, log: &mut log, endpoints, changed };
         other.execute_batch("BEGIN IMMEDIATE").unwrap();
@@ -252,7 +253,7 @@ mod tests {
     fn a_transaction_that_is_lost_in_the_middle_takes_all_of_its_group_along() {
         let folder = tempfile::tempdir().unwrap();
         let connection = database(folder.path());
-        let mut log = BodyLog::open(&folder.path().join("bodies")).unwrap();
+        let mut log = plain_log(&folder.path().join("bodies"));
         let (endpoints, changed) = (&mut HashMap::new(), &mut HashSet::new());
         let mut group = Group { connection: &connection, log: &mut log, endpoints, changed };
         // As SQLite itself does when the disk is full.
@@ -270,7 +271,7 @@ mod tests {
     #[tokio::test]
     async fn what_nobody_waits_for_any_more_is_left_undone() {
         let folder = tempfile::tempdir().unwrap();
-        let log = BodyLog::open(&folder.path().join("bodies")).unwrap();
+        let log = plain_log(&folder.path().join("bodies"));
         let writer = Writer::start(database(folder.path()), log).unwrap();
         let (go, waits) = std::sync::mpsc::channel::<()>();
         let block = move |_: &mut Group<'_>| {

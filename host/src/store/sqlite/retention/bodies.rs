@@ -57,7 +57,7 @@ mod tests {
 
     use super::*;
     use crate::clock::after;
-    use crate::store::sqlite::body_log::BodyLog;
+    use crate::store::sqlite::body_log::tests::plain_log;
     use crate::store::sqlite::{connect, migrate};
 
     #[test]
@@ -65,7 +65,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut connection = connect(&folder.path().join("runhook.db")).unwrap();
         migrate(&mut connection).unwrap();
-        let mut log = BodyLog::open(&folder.path().join("bodies")).unwrap();
+        let mut log = plain_log(&folder.path().join("bodies"));
         let (endpoints, changed) = (&mut HashMap::new(), &mut HashSet::new());
         let mut group = Group { connection: &connection, log: &mut log, endpoints, changed };
         let found_before = vec![group.log.open_segment()];
