@@ -97,7 +97,7 @@ impl Dispatch {
         tokio::spawn(async move {
             let endpoint = claim.endpoint.clone();
             let verdict = stage.deliver(claim).await;
-            let has_opened = verdict.is_some_and(|it| stage.slots.report(&endpoint, it, stage.clock.now()));
+            let has_opened = verdict.is_some_and(|it| slot.report(it, stage.clock.now()));
             drop(slot);
             // Of an ordered endpoint the store alone knows what is next.
             if has_opened || stage.pace(&endpoint).is_ordered {
@@ -122,9 +122,10 @@ impl Dispatch {
             lease_until: after(now, limits::LEASE),
             body,
         };
+        let era = stage.slots.era(endpoint);
         let (attempt, verdict) = stage.probe(&claim).await?;
         if let Some(verdict) = verdict {
-            stage.slots.report(endpoint, verdict, stage.clock.now());
+            stage.slots.report(endpoint, era, verdict, stage.clock.now());
             self.nudge();
         }
         Some((id, attempt))

@@ -13,7 +13,12 @@ pub(super) struct Lane {
     pace: Pace,
     breaker: Breaker,
     bucket: Option<Bucket>,
+    era: Era,
 }
+
+/// When an attempt was begun: how often its endpoint had been paused by then.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Era(u64);
 
 impl Lane {
     /// How many more attempts may begin; `others` is how many an endpoint without a bound of its own has in flight.
@@ -29,13 +34,14 @@ impl Lane {
         endpoints.saturating_sub(self.in_flight).min(rate)
     }
 
-    /// An attempt begins.
-    pub(super) fn begin(&mut self, pace: &Pace, now: Timestamp) {
+    /// An attempt begins, in the era that it is.
+    pub(super) fn begin(&mut self, pace: &Pace, now: Timestamp) -> Era {
         self.follow(pace);
         self.in_flight += 1;
         if let Some(bucket) = &mut self.bucket {
             bucket.take(now);
         }
+        self.era
     }
 
     /// An attempt has ended.
@@ -43,8 +49,24 @@ impl Lane {
         self.in_flight = self.in_flight.saturating_sub(1);
     }
 
-    pub(super) fn report(&mut self, verdict: Verdict, now: Timestamp) {
+    /// Takes note of how an attempt of that era ended: failures of before a pause say nothing of the time since.
+    pub(super) fn report(&mut self, era: Era, verdict: Verdict, now: Timestamp) {
+        if verdict == Verdict::Ailing && era != self.era {
+            return;
+        }
+        let was_paused = self.is_paused();
         self.breaker.report(verdict, now);
+        if self.is_paused() && !was_paused {
+            self.era.0 += 1;
+        }
+    }
+
+    pub(super) fn era(&self) -> Era {
+        self.era
+    }
+
+    fn is_paused(&self) -> bool {
+        matches!(self.breaker, Breaker::Paused { .. })
     }
 
     pub(super) fn is_admitting(&self) -> bool {
@@ -78,5 +100,44 @@ impl Lane {
         if rate != pace.rate_per_second {
             self.bucket = pace.rate_per_second.map(Bucket::full);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::clock::after;
+
+    const START: Timestamp = Timestamp::UNIX_EPOCH;
+
+    fn later(seconds: u64) -> Timestamp {
+        after(START, Duration::from_secs(seconds))
+    }
+
+    #[test]
+    fn while_one_attempt_is_made_to_see_those_of_before_the_pause_do_not_fail_for_it() {
+        let (mut lane, pace) = (Lane::default(), Pace::default());
+        let early: Vec<_> = (0..30).map(|_| lane.begin(&pace, START)).collect();
+        early.iter().take(15).for_each(|era| lane.report(*era, Verdict::Ailing, START));
+        assert_eq!(lane.opens_at(START), Some(later(1)));
+        early.iter().for_each(|_| lane.end());
+        assert_eq!(lane.room(&pace, 32, later(1)), 1);
+        let probe = lane.begin(&pace, later(1));
+        early.iter().skip(15).for_each(|era| lane.report(*era, Verdict::Ailing, later(1)));
+        assert_eq!(lane.state().0, Breaker::Probing { pauses: 1 });
+        lane.report(probe, Verdict::Ailing, later(1));
+        assert_eq!(lane.opens_at(later(1)), Some(later(3)));
+    }
+
+    #[test]
+    fn an_attempt_of_before_the_pause_that_succeeds_opens_it() {
+        let (mut lane, pace) = (Lane::default(), Pace::default());
+        let early = lane.begin(&pace, START);
+        (0..10).for_each(|_| lane.report(early, Verdict::Ailing, START));
+        assert!(!lane.is_admitting());
+        lane.report(early, Verdict::Healthy, START);
+        assert!(lane.is_admitting());
     }
 }

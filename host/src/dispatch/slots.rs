@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
 use crate::dispatch::breaker::{Breaker, Verdict};
-use crate::dispatch::lane::Lane;
+use crate::dispatch::lane::{Era, Lane};
 use crate::model::Timestamp;
 use crate::model::ids::EndpointId;
 use crate::model::pace::Pace;
@@ -53,6 +53,7 @@ struct Counts {
 /// The right to have one attempt in flight; given back on drop.
 pub struct Slot {
     endpoint: EndpointId,
+    era: Era,
     bytes: usize,
     shared: Arc<Shared>,
 }
@@ -86,13 +87,13 @@ impl Slots {
     }
 
     fn add(&self, counts: &mut Counts, endpoint: &EndpointId, pace: &Pace, bytes: usize, now: Timestamp) -> Slot {
-        match counts.lanes.get_mut(endpoint) {
+        let era = match counts.lanes.get_mut(endpoint) {
             Some(lane) => lane.begin(pace, now),
             None => counts.lanes.entry(endpoint.clone()).or_default().begin(pace, now),
-        }
+        };
         counts.total += 1;
         counts.bytes += bytes;
-        Slot { endpoint: endpoint.clone(), bytes, shared: self.shared.clone() }
+        Slot { endpoint: endpoint.clone(), era, bytes, shared: self.shared.clone() }
     }
 
     /// How many more attempts the endpoint may have, for which something is due. Where there are none, the end of one is a
@@ -142,13 +143,14 @@ impl Slots {
         opens_at
     }
 
-    /// Takes note of what an attempt says of its endpoint; whether that has opened it.
-    pub(super) fn report(&self, endpoint: &EndpointId, verdict: Verdict, now: Timestamp) -> bool {
-        let mut counts = self.shared.counts();
-        let Some(lane) = counts.lanes.get_mut(endpoint) else { return false };
-        let was_open = lane.is_admitting();
-        lane.report(verdict, now);
-        !was_open && lane.is_admitting()
+    /// The era of what begins without a slot.
+    pub(super) fn era(&self, endpoint: &EndpointId) -> Era {
+        self.shared.counts().lanes.get(endpoint).map(Lane::era).unwrap_or_default()
+    }
+
+    /// Takes note of what such an attempt says of its endpoint.
+    pub(super) fn report(&self, endpoint: &EndpointId, era: Era, verdict: Verdict, now: Timestamp) {
+        self.shared.counts().report(endpoint, era, verdict, now);
     }
 
     /// Where the breakers stand that do not simply admit, and the attempts that are in flight.
@@ -179,11 +181,26 @@ impl Counts {
             None => Lane::default().room(pace, others, now),
         }
     }
+
+    /// Whether that has opened the endpoint.
+    fn report(&mut self, endpoint: &EndpointId, era: Era, verdict: Verdict, now: Timestamp) -> bool {
+        let Some(lane) = self.lanes.get_mut(endpoint) else { return false };
+        let was_open = lane.is_admitting();
+        lane.report(era, verdict, now);
+        !was_open && lane.is_admitting()
+    }
 }
 
 impl Shared {
     fn counts(&self) -> MutexGuard<'_, Counts> {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Slot {
+    /// Takes note of what the attempt says of its endpoint; whether that has opened it.
+    pub(super) fn report(&self, verdict: Verdict, now: Timestamp) -> bool {
+        self.shared.counts().report(&self.endpoint, self.era, verdict, now)
     }
 }
 
@@ -307,8 +324,8 @@ mod tests {
         let slots = slots();
         let pace = Pace { rate_per_second: Some(1.0), ..Pace::default() };
         drop(slots.try_reserve(&endpoint("a"), &pace, 1, NOW));
-        let paused = slots.reserved(&endpoint("b"), 1);
-        slots.report(&endpoint("b"), Verdict::Throttled(std::time::Duration::from_secs(5)), NOW);
+        let paused = slots.reserved(&endpoint("b"), 1).expect("it is free");
+        paused.report(Verdict::Throttled(std::time::Duration::from_secs(5)), NOW);
         drop(paused);
         let in_seconds = |seconds| crate::clock::after(NOW, std::time::Duration::from_secs(seconds));
         assert_eq!(slots.settle(true, NOW), Some(in_seconds(1)));
