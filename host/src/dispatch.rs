@@ -179,7 +179,9 @@ impl Dispatch {
         // What was due when the store was asked and was not claimed waits for a slot, whose end is a nudge, or for its
         // endpoint to open. What became due since then, or has opened since then, was not asked for.
         let waiting = stage.store.waiting(asked_at).await?;
-        let opens_at = stage.slots.settle(waiting.is_overdue, asked_at);
+        let rules = stage.rulebook.snapshot();
+        let is_there = |endpoint: &EndpointId| rules.webhook(endpoint).is_some();
+        let opens_at = stage.slots.settle(waiting.is_overdue, is_there, asked_at);
         // A lease that is over and that nobody could claim ends when somebody can.
         let next = waiting.next.filter(|next| *next > asked_at);
         Ok(next.into_iter().chain(opens_at).min())

@@ -84,10 +84,15 @@ impl Lane {
         self.breaker.opens_at().max(bucket).filter(|time| *time > now)
     }
 
+    /// Whether nothing is in flight.
+    pub(super) fn is_idle(&self) -> bool {
+        self.in_flight == 0
+    }
+
     /// Whether nothing would be lost if it were forgotten.
     pub(super) fn is_as_new(&self, now: Timestamp) -> bool {
         let is_full = |bucket: Bucket| Bucket::full(bucket.rate_per_second()).room(now) == bucket.room(now);
-        self.in_flight == 0 && self.breaker == Breaker::default() && self.bucket.is_none_or(is_full)
+        self.is_idle() && self.breaker == Breaker::default() && self.bucket.is_none_or(is_full)
     }
 
     /// A rule may have changed it.

@@ -127,20 +127,22 @@ impl Slots {
     }
 
     /// After a round of claims: whether something that is due had to stay. Endpoints that have free slots now, or all
-    /// where nothing stayed, take fresh deliveries again. When the first of the endpoints that time alone has closed opens.
-    pub(super) fn settle(&self, is_behind: bool, now: Timestamp) -> Option<Timestamp> {
+    /// where nothing stayed, take fresh deliveries again. Endpoints that are no longer there are forgotten. When the first
+    /// of the endpoints that time alone has closed opens.
+    pub(super) fn settle(
+        &self,
+        is_behind: bool,
+        is_there: impl Fn(&EndpointId) -> bool,
+        now: Timestamp,
+    ) -> Option<Timestamp> {
         let per_endpoint = self.shared.bounds.per_endpoint;
         let mut counts = self.shared.counts();
         counts.is_short = is_behind && counts.free(self.shared.bounds) == 0;
         let Counts { lanes, crowded, .. } = &mut *counts;
         let is_full = |lane: &mut Lane| lane.room_as_known(per_endpoint, now) == 0;
         crowded.retain(|endpoint| is_behind && lanes.get_mut(endpoint).is_some_and(is_full));
-        let mut opens_at: Option<Timestamp> = None;
-        lanes.retain(|_, lane| {
-            opens_at = opens_at.into_iter().chain(lane.opens_at(now)).min();
-            !lane.is_as_new(now)
-        });
-        opens_at
+        lanes.retain(|endpoint, lane| !lane.is_as_new(now) && (!lane.is_idle() || is_there(endpoint)));
+        lanes.values().filter_map(|lane| lane.opens_at(now)).min()
     }
 
     /// The era of what begins without a slot.
@@ -238,6 +240,10 @@ mod tests {
         EndpointId { rule: RuleId(uuid::Uuid::nil()), webhook: WebhookId(name.to_owned()) }
     }
 
+    fn all(_: &EndpointId) -> bool {
+        true
+    }
+
     fn slots() -> Slots {
         Slots::new(Bounds { per_endpoint: 2, attempts: 3, bytes: 100 }, Arc::new(Notify::new()))
     }
@@ -249,7 +255,7 @@ mod tests {
         assert_eq!((slots.free_or_short(), slots.free_bytes()), (0, 0));
         assert!(slots.reserved(&endpoint("b"), 1).is_none());
         drop(large);
-        slots.settle(false, NOW);
+        slots.settle(false, all, NOW);
         let _small = slots.reserved(&endpoint("b"), 60).expect("there is room");
         assert!(slots.reserved(&endpoint("c"), 60).is_none());
         assert_eq!((slots.free_or_short(), slots.free_bytes()), (2, 40));
@@ -264,7 +270,7 @@ mod tests {
         assert_eq!(slots.room(&endpoint("a"), &Pace::default(), NOW), 0);
         drop(first);
         assert!(is_nudged(), "something is due for it");
-        slots.settle(true, NOW);
+        slots.settle(true, all, NOW);
         drop(other);
         assert!(!is_nudged(), "nothing is due for it");
         let all = [slots.reserved(&endpoint("a"), 1), slots.reserved(&endpoint("b"), 1)];
@@ -290,7 +296,7 @@ mod tests {
         assert!(slots.reserved(&endpoint("a"), 1).is_none());
         drop(taken);
         assert!(slots.reserved(&endpoint("a"), 1).is_none());
-        slots.settle(false, NOW);
+        slots.settle(false, all, NOW);
         assert!(slots.reserved(&endpoint("a"), 1).is_some());
     }
 
@@ -299,7 +305,7 @@ mod tests {
         let freed = Arc::new(Notify::new());
         let slots = Slots::new(Bounds { per_endpoint: 1, attempts: 1, bytes: 100 }, freed.clone());
         let slot = slots.take(&endpoint("a"), &Pace::default(), 1, NOW);
-        slots.settle(true, NOW);
+        slots.settle(true, all, NOW);
         drop(slot);
         freed.notified().await;
         slots.all_free().await;
@@ -314,9 +320,24 @@ mod tests {
         assert!(slots.reserved(&endpoint("b"), 1).is_some());
         let _claimed = slots.take(&id, &pace, 1, NOW);
         slots.set_claiming(false);
-        slots.settle(false, NOW);
+        slots.settle(false, all, NOW);
         assert_eq!(slots.room(&id, &pace, NOW), 0);
         assert!(slots.try_reserve(&id, &pace, 1, NOW).is_none());
+    }
+
+    #[test]
+    fn an_endpoint_that_is_no_longer_there_is_forgotten_when_its_last_attempt_has_ended() {
+        let slots = slots();
+        let in_flight = slots.reserved(&endpoint("a"), 1).expect("it is free");
+        in_flight.report(Verdict::Ailing, NOW);
+        let is_known = || slots.shared.counts().lanes.contains_key(&endpoint("a"));
+        assert_eq!(slots.settle(false, |_| false, NOW), None);
+        assert!(is_known());
+        drop(in_flight);
+        slots.settle(false, all, NOW);
+        assert!(is_known(), "it failed last");
+        slots.settle(false, |_| false, NOW);
+        assert!(!is_known());
     }
 
     #[test]
@@ -328,12 +349,12 @@ mod tests {
         paused.report(Verdict::Throttled(std::time::Duration::from_secs(5)), NOW);
         drop(paused);
         let in_seconds = |seconds| crate::clock::after(NOW, std::time::Duration::from_secs(seconds));
-        assert_eq!(slots.settle(true, NOW), Some(in_seconds(1)));
+        assert_eq!(slots.settle(true, all, NOW), Some(in_seconds(1)));
         assert!(slots.try_reserve(&endpoint("a"), &pace, 1, NOW).is_none());
         assert!(slots.reserved(&endpoint("b"), 1).is_none());
-        assert_eq!(slots.settle(true, in_seconds(1)), Some(in_seconds(5)));
+        assert_eq!(slots.settle(true, all, in_seconds(1)), Some(in_seconds(5)));
         assert!(slots.try_reserve(&endpoint("a"), &pace, 1, in_seconds(1)).is_some());
-        assert_eq!(slots.settle(true, in_seconds(5)), None);
+        assert_eq!(slots.settle(true, all, in_seconds(5)), None);
         assert!(slots.try_reserve(&endpoint("b"), &Pace::default(), 1, in_seconds(5)).is_some());
     }
 }
