@@ -19,10 +19,20 @@ pub fn private_file(
     content: impl FnOnce() -> Zeroizing<String>,
 ) -> Result<Zeroizing<String>, SecretsError> {
     let path = data_dir.join(name);
-    if !path.try_exists().map_err(|cause| SecretsError::File { path: path.clone(), cause })? {
-        write_private_file(data_dir, name, &content())?;
-    }
+    make(data_dir, &path, content).map_err(|cause| SecretsError::File { path, cause })?;
     read(data_dir, name)
+}
+
+/// One at a time, so that who starts at the same moment reads this file and makes no other. The system gives the lock back,
+/// however it ends.
+fn make(data_dir: &Path, path: &Path, content: impl FnOnce() -> Zeroizing<String>) -> io::Result<()> {
+    if path.try_exists()? {
+        return Ok(());
+    }
+    fs::create_dir_all(data_dir)?;
+    let folder = File::open(data_dir)?;
+    folder.lock()?;
+    if path.try_exists()? { Ok(()) } else { replace(data_dir, path, &content()) }
 }
 
 pub(super) fn read(data_dir: &Path, name: &str) -> Result<Zeroizing<String>, SecretsError> {
@@ -57,4 +67,30 @@ fn replace(data_dir: &Path, path: &Path, content: &str) -> io::Result<()> {
     file.sync_all()?;
     fs::rename(&draft, path)?;
     File::open(data_dir)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Barrier;
+    use std::thread;
+
+    use super::*;
+
+    #[test]
+    fn who_starts_at_once_makes_one_file_and_all_read_it() {
+        for _ in 0..20 {
+            let (folder, all_there) = (tempfile::tempdir().unwrap(), Barrier::new(8));
+            let start = |number: u32| {
+                all_there.wait();
+                private_file(folder.path(), "key", || Zeroizing::new(number.to_string())).unwrap()
+            };
+            let read: Vec<_> = thread::scope(|scope| {
+                let start = &start;
+                let starts: Vec<_> = (0..8).map(|number| scope.spawn(move || start(number))).collect();
+                starts.into_iter().map(|thread| thread.join().unwrap()).collect()
+            });
+            let on_disk = fs::read_to_string(folder.path().join("key")).unwrap();
+            assert!(read.iter().all(|text| **text == on_disk), "{read:?}");
+        }
+    }
 }
