@@ -36,7 +36,7 @@ const MARGIN: Duration = Duration::from_secs(30);
 /// must not have one fetched for each delivery.
 const YOUNG: Duration = Duration::from_secs(10);
 
-/// Tokens that are kept; beyond it those go that are not in use any more, else all, which costs a fetch each.
+/// Tokens that are kept; beyond it those go that are not in use any more, else the one that ends first.
 const TOKENS_MAX: usize = 1024;
 
 /// How much of the `error` of an answer is told.
@@ -73,10 +73,7 @@ impl Tokens {
             return fetching.clone();
         }
         if fetches.len() >= TOKENS_MAX {
-            fetches.retain(|_, fetching| is_in_use(fetching, now));
-        }
-        if fetches.len() >= TOKENS_MAX {
-            fetches.clear();
+            make_room(&mut fetches, now);
         }
         let fetching = fetch(clients.clone(), access.clone(), oauth2.clone(), now).boxed().shared();
         // In a task of its own: who gives up waiting does not stop it.
@@ -106,6 +103,20 @@ impl Tokens {
 /// Whose endpoint it is, as far as it may be shown.
 pub(super) fn endpoint(oauth2: &OAuth2) -> String {
     oauth2.token_url.expose().origin().ascii_serialization()
+}
+
+fn make_room(fetches: &mut HashMap<blake3::Hash, Fetching>, now: Timestamp) {
+    fetches.retain(|_, fetching| is_in_use(fetching, now));
+    if fetches.len() >= TOKENS_MAX {
+        let first = fetches.iter().min_by_key(|(_, fetching)| ends_at(fetching)).map(|(key, _)| *key);
+        first.map(|key| fetches.remove(&key));
+    }
+}
+
+/// One that is on its way ends last: some wait for it.
+fn ends_at(fetching: &Fetching) -> Timestamp {
+    let token = fetching.peek().and_then(|fetched| fetched.as_ref().ok());
+    token.map_or(Timestamp::MAX, |token| token.used_until)
 }
 
 fn is_in_use(fetching: &Fetching, now: Timestamp) -> bool {
@@ -233,4 +244,35 @@ async fn read(mut response: reqwest::Response) -> Result<Zeroizing<Vec<u8>>, Str
         bytes.extend_from_slice(&chunk);
     }
     Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::future::{pending, ready};
+
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::UNIX_EPOCH;
+
+    fn ready_until(seconds: u64) -> Fetching {
+        let used_until = after(NOW, Duration::from_secs(seconds));
+        let token = Token { authorization: HeaderValue::from_static("Bearer t"), fetched_at: NOW, used_until };
+        let fetching = ready(Ok(token)).boxed().shared();
+        assert!(fetching.clone().now_or_never().is_some());
+        fetching
+    }
+
+    #[test]
+    fn where_there_are_too_many_the_token_that_ends_first_goes_and_what_is_on_its_way_stays() {
+        let key = |number: usize| blake3::hash(&number.to_le_bytes());
+        let mut fetches: HashMap<_, _> =
+            (2..TOKENS_MAX).map(|number| (key(number), pending().boxed().shared())).collect();
+        fetches.insert(key(0), ready_until(9));
+        fetches.insert(key(1), ready_until(5));
+        make_room(&mut fetches, NOW);
+        assert_eq!((fetches.len(), fetches.contains_key(&key(1))), (TOKENS_MAX - 1, false));
+        fetches.insert(key(1), pending().boxed().shared());
+        make_room(&mut fetches, NOW);
+        assert_eq!((fetches.len(), fetches.contains_key(&key(0))), (TOKENS_MAX - 1, false));
+    }
 }
