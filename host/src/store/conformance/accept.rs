@@ -1,0 +1,75 @@
+//! Payloads at the door.
+
+use bytes::Bytes;
+
+use super::Scene;
+use crate::model::Timestamp;
+use crate::model::ids::PayloadId;
+use crate::store::{Accepted, NewPayload};
+
+impl Scene {
+    pub(super) async fn accept_with_key(
+        &self,
+        document: &'static str,
+        key: &str,
+        at: Timestamp,
+    ) -> (PayloadId, Accepted) {
+        let id = PayloadId::generate();
+        let payload = NewPayload {
+            id,
+            rule: self.rule.id,
+            accepted_at: at,
+            document: Bytes::from_static(document.as_bytes()),
+            idempotency_key: Some(key.to_owned()),
+        };
+        (id, self.store.accept(payload).await.unwrap())
+    }
+}
+
+pub(crate) async fn an_accepted_payload_waits_for_fan_out_also_after_a_restart(scene: Scene) {
+    let payload = scene.accept(r#"{"runs":[]}"#).await;
+    let scene = scene.reopen().await;
+    assert_eq!(scene.store.pending_payloads(10).await.unwrap(), [payload.id]);
+    let found = scene.store.payload(payload.id).await.unwrap().unwrap();
+    assert_eq!(
+        (found.document.clone(), found.rule, found.accepted_at),
+        (payload.document, payload.rule, payload.accepted_at)
+    );
+    scene.fan_out(&found, Vec::new(), &[]).await;
+    assert!(scene.store.pending_payloads(10).await.unwrap().is_empty());
+}
+
+pub(crate) async fn a_repeated_key_gets_the_first_answer_and_another_body_a_conflict(scene: Scene) {
+    let (first, accepted) = scene.accept_with_key("{}", "k", scene.now).await;
+    assert_eq!(accepted, Accepted::New);
+    assert_eq!(scene.accept_with_key("{}", "k", scene.in_seconds(60)).await.1, Accepted::Repeat(first));
+    assert_eq!(scene.accept_with_key("{ }", "k", scene.in_seconds(60)).await.1, Accepted::Conflict);
+    assert_eq!(scene.accept_with_key("{ }", "other", scene.now).await.1, Accepted::New);
+    assert_eq!(scene.store.pending_payloads(10).await.unwrap().len(), 2);
+}
+
+pub(crate) async fn a_key_is_forgotten_after_its_window(scene: Scene) {
+    scene.accept_with_key("{}", "k", scene.now).await;
+    let day = 24 * 3600;
+    assert!(matches!(scene.accept_with_key("{}", "k", scene.in_seconds(day - 1)).await.1, Accepted::Repeat(_)));
+    assert_eq!(scene.accept_with_key("{}", "k", scene.in_seconds(day)).await.1, Accepted::New);
+}
+
+pub(crate) async fn a_large_payload_comes_back_whole(scene: Scene) {
+    let payload = scene.accept(&"x".repeat(20 * 1024 * 1024)).await;
+    scene.fan_out(&payload, vec![scene.to_send("a", &payload.document)], &[]).await;
+    assert_eq!(scene.claim_at(scene.now).await[0].body.bytes, payload.document);
+}
+
+pub(crate) async fn many_writers_lose_nothing(scene: Scene) {
+    let payloads = futures::future::join_all((0..500).map(|number| {
+        let scene = &scene;
+        async move { scene.accept(&format!(r#"{{"n":{number}}}"#)).await }
+    }))
+    .await;
+    let scene = scene.reopen().await;
+    assert_eq!(scene.store.pending_payloads(1000).await.unwrap().len(), 500);
+    for payload in payloads.iter().step_by(50) {
+        assert_eq!(scene.store.payload(payload.id).await.unwrap().unwrap().document, payload.document);
+    }
+}

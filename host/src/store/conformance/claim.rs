@@ -1,0 +1,114 @@
+//! Claims, and what comes of them.
+
+use super::{Scene, attempt};
+use crate::model::attempt::Outcome;
+use crate::model::delivery::{Claim, Next, State};
+use crate::store::{ClaimRequest, Room};
+
+pub(crate) async fn a_claim_is_exclusive(scene: Scene) {
+    for _ in 0..5 {
+        scene.queue(&["a", "b"]).await;
+    }
+    let claims = futures::future::join_all((0..8).map(|_| scene.claim_at(scene.now))).await;
+    let mut ids: Vec<_> = claims.into_iter().flatten().map(|claim| claim.delivery).collect();
+    assert_eq!(ids.len(), 10);
+    ids.sort();
+    ids.dedup();
+    assert_eq!(ids.len(), 10, "a delivery was claimed twice");
+}
+
+pub(crate) async fn no_endpoint_gets_more_than_its_share(scene: Scene) {
+    for _ in 0..6 {
+        scene.queue(&["a"]).await;
+    }
+    scene.queue(&["b"]).await;
+    let request = ClaimRequest {
+        owner: scene.host,
+        now: scene.now,
+        lease_until: scene.in_seconds(30),
+        room: Room::by({
+            let crowded = scene.endpoint("a");
+            move |endpoint| if *endpoint == crowded { 2 } else { 3 }
+        }),
+        limit: 100,
+        bytes_max: usize::MAX,
+    };
+    let claims = scene.store.claim(request.clone()).await.unwrap();
+    let count = |name: &str| claims.iter().filter(|claim| claim.endpoint == scene.endpoint(name)).count();
+    assert_eq!((count("a"), count("b")), (2, 1));
+    let limited = scene.store.claim(ClaimRequest { limit: 1, ..request.clone() }).await.unwrap();
+    assert_eq!(limited.len(), 1);
+    let large = scene.store.claim(ClaimRequest { bytes_max: 1, ..request }).await.unwrap();
+    assert_eq!(large.len(), 1, "one body may be larger than the bound, and comes alone");
+}
+
+pub(crate) async fn nothing_is_claimed_before_it_is_due(scene: Scene) {
+    scene.queue(&["a"]).await;
+    let claim = scene.claim_at(scene.now).await.remove(0);
+    let due = scene.in_seconds(5);
+    assert!(
+        scene.store.complete(&claim, attempt(1, Outcome::ServerError, scene.now), Next::RetryAt(due)).await.unwrap()
+    );
+    assert_eq!(scene.waiting_at(scene.now).await, (false, Some(due)));
+    assert!(scene.claim_at(scene.in_seconds(4)).await.is_empty());
+    assert_eq!(scene.waiting_at(due).await, (true, None));
+    let again = scene.claim_at(due).await.remove(0);
+    assert_eq!((again.delivery, again.attempt, again.uncounted), (claim.delivery, 2, 0));
+    assert_eq!(again.body, claim.body);
+    assert_eq!(scene.waiting_at(due).await, (false, Some(again.lease_until)));
+}
+
+pub(crate) async fn an_outcome_advances_the_delivery(scene: Scene) {
+    let ids = scene.queue(&["a", "b"]).await;
+    let mut claims = scene.claim_at(scene.now).await;
+    claims.sort_by_key(|claim| ids.iter().position(|id| *id == claim.delivery));
+    let (good, bad) = (attempt(1, Outcome::Delivered, scene.now), attempt(1, Outcome::ClientError, scene.now));
+    scene.store.complete(&claims[0], good.clone(), Next::Delivered).await.unwrap();
+    scene.store.complete(&claims[1], bad.clone(), Next::Failed).await.unwrap();
+    let scene = scene.reopen().await;
+    let delivered = scene.store.delivery(ids[0]).await.unwrap().unwrap();
+    assert_eq!((delivered.delivery.state, delivered.attempts), (State::Delivered, vec![good]));
+    let failed = scene.store.delivery(ids[1]).await.unwrap().unwrap();
+    assert_eq!((failed.delivery.state, failed.attempts), (State::Failed, vec![bad]));
+    assert_eq!(failed.delivery.cause.as_deref(), Some("client_error: in words"));
+    assert_eq!(scene.waiting_at(scene.now).await, (false, None));
+}
+
+pub(crate) async fn a_stale_claim_changes_nothing(scene: Scene) {
+    let id = scene.queue(&["a"]).await[0];
+    let stale = scene.claim_at(scene.now).await.remove(0);
+    let fresh = scene.claim_at(scene.in_seconds(31)).await.remove(0);
+    assert!(fresh.fence > stale.fence);
+    let late = attempt(1, Outcome::Delivered, scene.now);
+    assert!(!scene.store.complete(&stale, late, Next::Delivered).await.unwrap());
+    assert_eq!(scene.state(id).await, State::Pending);
+    let second = attempt(2, Outcome::Delivered, scene.now);
+    assert!(scene.store.complete(&fresh, second.clone(), Next::Delivered).await.unwrap());
+    assert!(!scene.store.complete(&fresh, second, Next::Failed).await.unwrap());
+    let record = scene.store.delivery(id).await.unwrap().unwrap();
+    let outcomes: Vec<_> = record.attempts.iter().map(|attempt| (attempt.number, attempt.outcome)).collect();
+    assert_eq!(outcomes, [(1, Outcome::Interrupted), (2, Outcome::Delivered)]);
+    assert_eq!(record.delivery.state, State::Delivered);
+}
+
+pub(crate) async fn the_first_interrupted_attempt_is_uncounted(scene: Scene) {
+    scene.queue(&["a"]).await;
+    let uncounted =
+        |claims: Vec<Claim>| claims.iter().map(|claim| (claim.attempt, claim.uncounted)).collect::<Vec<_>>();
+    assert_eq!(uncounted(scene.claim_at(scene.now).await), [(1, 0)]);
+    assert_eq!(uncounted(scene.claim_at(scene.in_seconds(100)).await), [(2, 1)]);
+    assert_eq!(uncounted(scene.claim_at(scene.in_seconds(200)).await), [(3, 1)]);
+}
+
+pub(crate) async fn a_restart_ends_all_leases(scene: Scene) {
+    let id = scene.queue(&["a"]).await[0];
+    scene.claim_at(scene.now).await;
+    let scene = scene.reopen().await;
+    assert!(scene.claim_at(scene.now).await.is_empty(), "the lease is still alive");
+    assert_eq!(scene.store.end_leases().await.unwrap(), 1);
+    assert_eq!(scene.store.end_leases().await.unwrap(), 0);
+    assert_eq!(scene.claim_at(scene.now).await[0].attempt, 2);
+    let record = scene.store.delivery(id).await.unwrap().unwrap();
+    assert_eq!(record.attempts[0].outcome, Outcome::Interrupted);
+    assert_eq!(record.attempts[0].started_at, scene.now);
+}
