@@ -122,7 +122,6 @@ async fn queue(store: &dyn Store, clock: &dyn Clock, rule: &Rule) {
         endpoint: rule.endpoint_id(webhook),
         fate: Fate::Send(Body::json(document.clone())),
         replay_of: None,
-        only_if_held: false,
     };
     let deliveries = rule.webhooks.iter().map(delivery).collect();
     let claim = ClaimNow { owner: HostId::generate(), lease_until: after(now, Duration::ZERO), deliveries: Vec::new() };

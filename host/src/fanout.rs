@@ -25,7 +25,7 @@ use crate::document::Document;
 use crate::fanout::linked::{Linked, Sources};
 use crate::limits;
 use crate::links;
-use crate::model::delivery::{Claim, Fate, NewDelivery};
+use crate::model::delivery::{Claim, Fate, NewDelivery, ReplayOf};
 use crate::model::ids::{DeliveryId, HostId, PayloadId, RuleId};
 use crate::model::payload::{Body, PendingPayload};
 use crate::model::rule::{Rule, Webhook};
@@ -249,16 +249,10 @@ impl Stage {
         rule: &Rule,
         webhook: &Webhook,
         drawn: &Drawn,
-        replay_of: Option<DeliveryId>,
+        replay_of: Option<ReplayOf>,
     ) -> NewDelivery {
         let fate = self.fate(linked, webhook, drawn).await;
-        NewDelivery {
-            id: DeliveryId::generate(),
-            endpoint: rule.endpoint_id(webhook),
-            fate,
-            replay_of,
-            only_if_held: false,
-        }
+        NewDelivery { id: DeliveryId::generate(), endpoint: rule.endpoint_id(webhook), fate, replay_of }
     }
 
     /// Runs the chain.

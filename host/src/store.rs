@@ -233,8 +233,7 @@ pub trait Store:
 
     /// FAN OUT: inserts the deliveries of one payload, retires it, and claims some of them, in one transaction.
     /// A delivery that already exists (same payload, same webhook, no replay) is left as it is and not claimed. A replay
-    /// that is `only_if_held` is not made where the delivery that it replays is no longer held. One to
-    /// a webhook that was removed meanwhile is inserted as `cancelled`. Bodies that are equal are stored once, and not
+    /// is not made where the delivery that it replays is no longer what it has to be ([`crate::model::delivery::Still`]). One to a webhook that was removed meanwhile is inserted as `cancelled`. Bodies that are equal are stored once, and not
     /// at all where they equal the payload. The claims come back in the order asked for, without those of deliveries
     /// that are not `pending` by this call, and of those to endpoints that are disabled or ordered.
     async fn fan_out(

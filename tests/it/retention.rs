@@ -75,7 +75,7 @@ impl Scene {
         let (id, fate) = (DeliveryId::generate(), fate(payload.document.clone()));
         let (owner, lease_until) = (HostId::generate(), self.clock.now());
         let claim = ClaimNow { owner, lease_until, deliveries: Vec::new() };
-        let delivery = NewDelivery { id, endpoint, fate, replay_of: None, only_if_held: false };
+        let delivery = NewDelivery { id, endpoint, fate, replay_of: None };
         self.store.fan_out(&payload, vec![delivery], claim, self.clock.now()).await.unwrap();
         id
     }

@@ -96,6 +96,19 @@ pub(super) async fn show(State(api): Doors, Path(text): Path<String>) -> Answer 
 pub(super) struct ReplayOptions {
     #[serde(default)]
     only_held: bool,
+    #[serde(default)]
+    only_unreplayed: bool,
+}
+
+impl ReplayOptions {
+    /// What is held was never replayed.
+    fn which(&self) -> Replay {
+        match (self.only_held, self.only_unreplayed) {
+            (true, _) => Replay::Held,
+            (false, true) => Replay::Unreplayed,
+            (false, false) => Replay::Any,
+        }
+    }
 }
 
 pub(super) async fn replay(
@@ -104,9 +117,9 @@ pub(super) async fn replay(
     options: Result<Query<ReplayOptions>, QueryRejection>,
 ) -> Answer {
     let id = delivery_id(&text)?;
-    let Query(options) = options.map_err(|_| ApiError::bad_request("the query takes only_held, true or false"))?;
-    let which = if options.only_held { Replay::Held } else { Replay::Any };
-    let replayed = api.fanout.replay(id, which).await?;
+    let words = "the query takes only_held and only_unreplayed, true or false";
+    let Query(options) = options.map_err(|_| ApiError::bad_request(words))?;
+    let replayed = api.fanout.replay(id, options.which()).await?;
     let shown = |new: Replayed| json!({"id": new.id, "replay_of": id, "state": new.state, "cause": new.cause});
     Ok(Json(replayed.map_or(Value::Null, shown)))
 }
@@ -157,9 +170,10 @@ impl From<ReplayError> for ApiError {
     fn from(error: ReplayError) -> Self {
         match error {
             ReplayError::NotFound(_) => Self::not_found(error.to_string()),
-            ReplayError::StillPending(_) | ReplayError::NotHeld(_) | ReplayError::WebhookGone(_) => {
-                Self::new(StatusCode::CONFLICT, error.to_string())
-            }
+            ReplayError::StillPending(_)
+            | ReplayError::NotHeld(_)
+            | ReplayError::AlreadyReplayed(_)
+            | ReplayError::WebhookGone(_) => Self::new(StatusCode::CONFLICT, error.to_string()),
             ReplayError::Links(error) => error.into(),
             ReplayError::Store(error) => error.into(),
         }

@@ -2,7 +2,7 @@
 
 use crate::blobs::BlobError;
 use crate::fanout::{Fanout, draw};
-use crate::model::delivery::{Fate, State};
+use crate::model::delivery::{Fate, ReplayOf, State, Still};
 use crate::model::ids::DeliveryId;
 use crate::model::plugin::PluginFailureKind;
 use crate::store::StoreError;
@@ -19,6 +19,9 @@ pub enum ReplayError {
     /// It went on meanwhile.
     #[error("delivery {0} is no longer held")]
     NotHeld(DeliveryId),
+    /// Somebody has replayed it before.
+    #[error("delivery {0} was replayed already")]
+    AlreadyReplayed(DeliveryId),
     /// Its webhook is no longer part of a rule.
     #[error("the webhook of delivery {0} is no longer part of its rule; put it back to replay")]
     WebhookGone(DeliveryId),
@@ -35,6 +38,8 @@ pub enum ReplayError {
 pub enum Replay {
     /// Any that is not pending.
     Any,
+    /// The same, if nobody has replayed it before.
+    Unreplayed,
     /// One that is held.
     Held,
     /// The same, unless it would be held by a plugin's quarantine: then it stays as it is.
@@ -64,9 +69,14 @@ impl Fanout {
         match (source.delivery.state, which) {
             (State::Held, _) => {}
             (_, Replay::Held | Replay::OutOfQuarantine) => return Err(ReplayError::NotHeld(id)),
-            (State::Pending, Replay::Any) => return Err(ReplayError::StillPending(id)),
-            (_, Replay::Any) => {}
+            (State::Pending, Replay::Any | Replay::Unreplayed) => return Err(ReplayError::StillPending(id)),
+            (_, Replay::Any | Replay::Unreplayed) => {}
         }
+        let still = match (source.delivery.state, which) {
+            (State::Held, _) => Still::Held,
+            (_, Replay::Unreplayed) => Still::Unreplayed,
+            _ => Still::Any,
+        };
         let snapshot = parts.rulebook.snapshot();
         let endpoint = source.delivery.endpoint;
         let found = snapshot.rule(endpoint.rule).and_then(|rule| Some((rule, rule.webhook(&endpoint.webhook)?)));
@@ -74,8 +84,7 @@ impl Fanout {
         let document = self.0.relinked(&source.payload).await?;
         let drawn = draw(rule, &document).await;
         let linked = self.0.linked(&source.payload);
-        let mut delivery = self.0.delivery(&linked, rule, webhook, &drawn, Some(id)).await;
-        delivery.only_if_held = source.delivery.state == State::Held;
+        let delivery = self.0.delivery(&linked, rule, webhook, &drawn, Some(ReplayOf { id, still })).await;
         if which == Replay::OutOfQuarantine && is_quarantined(&delivery.fate) {
             return Ok(None);
         }
@@ -83,8 +92,11 @@ impl Fanout {
         let replayed = Replayed { id: delivery.id, state: delivery.fate.state(), cause };
         self.0.commit(&source.payload, vec![delivery]).await?;
         // Somebody else may have replayed it while the chain ran.
-        let is_made = parts.store.delivery(replayed.id).await?.is_some();
-        if is_made { Ok(Some(replayed)) } else { Err(ReplayError::NotHeld(id)) }
+        match parts.store.delivery(replayed.id).await? {
+            Some(_) => Ok(Some(replayed)),
+            None if still == Still::Unreplayed => Err(ReplayError::AlreadyReplayed(id)),
+            None => Err(ReplayError::NotHeld(id)),
+        }
     }
 }
 

@@ -96,10 +96,28 @@ pub struct NewDelivery {
     pub endpoint: EndpointId,
     /// What came out of the chain.
     pub fate: Fate,
-    /// The delivery that an operator replayed to get this one.
-    pub replay_of: Option<DeliveryId>,
-    /// Where that one was held: this one is made only while it still is, so that two replays at once send once.
-    pub only_if_held: bool,
+    /// What was replayed to get this one.
+    pub replay_of: Option<ReplayOf>,
+}
+
+/// The delivery that a replay is made from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReplayOf {
+    /// Which.
+    pub id: DeliveryId,
+    /// What it has to be still when the replay is made, so that two replays at once send once.
+    pub still: Still,
+}
+
+/// What a delivery has to be still for a replay of it to be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Still {
+    /// Anything.
+    Any,
+    /// Held.
+    Held,
+    /// One of which there is no replay.
+    Unreplayed,
 }
 
 /// What the chain made of a payload for one webhook.

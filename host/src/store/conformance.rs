@@ -26,7 +26,7 @@ use crate::clock::after;
 use crate::model::Timestamp;
 use crate::model::access::{Access, ClientAuth, ClientCertificate, OAuth2};
 use crate::model::attempt::{Attempt, Outcome};
-use crate::model::delivery::{Claim, Fate, NewDelivery, State};
+use crate::model::delivery::{Claim, Fate, NewDelivery, ReplayOf, State, Still};
 use crate::model::endpoint::{Endpoint, EndpointUrl};
 use crate::model::ids::{DeliveryId, EndpointId, HostId, PayloadId, RuleId, WebhookId};
 use crate::model::pace::Pace;
@@ -69,6 +69,7 @@ macro_rules! conformance {
             a_payload_that_waits_when_its_rule_goes_is_cancelled_visibly,
             a_replay_makes_a_new_delivery_and_closes_the_held_one,
             a_held_delivery_is_replayed_once_however_many_replay_it,
+            what_is_replayed_because_nobody_has_is_replayed_once,
             a_delivery_knows_which_plugin_failed_on_it_and_how,
             deliveries_are_listed_by_the_plugin_that_failed,
             what_a_quarantine_holds_is_found_by_webhook_and_plugin_the_oldest_first,
@@ -267,13 +268,12 @@ impl Scene {
 
     fn to_send(&self, webhook: &str, body: &Bytes) -> NewDelivery {
         let fate = Fate::Send(Body::json(body.clone()));
-        NewDelivery {
-            id: DeliveryId::generate(),
-            endpoint: self.endpoint(webhook),
-            fate,
-            replay_of: None,
-            only_if_held: false,
-        }
+        NewDelivery { id: DeliveryId::generate(), endpoint: self.endpoint(webhook), fate, replay_of: None }
+    }
+
+    /// The same, made from another delivery where that is still so.
+    fn to_replay(&self, id: DeliveryId, still: Still, webhook: &str, body: &Bytes) -> NewDelivery {
+        NewDelivery { replay_of: Some(ReplayOf { id, still }), ..self.to_send(webhook, body) }
     }
 
     async fn fan_out(

@@ -128,13 +128,7 @@ impl Engine {
     pub(crate) async fn queue(&self, webhook: usize, body: Body) -> DeliveryId {
         let payload = self.accept().await;
         let id = DeliveryId::generate();
-        let delivery = NewDelivery {
-            id,
-            endpoint: self.endpoint(webhook),
-            fate: Fate::Send(body),
-            replay_of: None,
-            only_if_held: false,
-        };
+        let delivery = NewDelivery { id, endpoint: self.endpoint(webhook), fate: Fate::Send(body), replay_of: None };
         let now = self.clock.now();
         let claim = ClaimNow { owner: HostId::generate(), lease_until: now, deliveries: Vec::new() };
         self.store.fan_out(&payload, vec![delivery], claim, now).await.unwrap();

@@ -39,7 +39,7 @@ pub(super) async fn run(client: &Client, filter: &Filter, is_dry_run: bool) -> a
         }
         return Ok(());
     }
-    let options = only_held(filter);
+    let options = [(guard(filter), true.to_string())];
     let (mut counts, mut last_cause) = (Counts::default(), None);
     let bar = bar(wanted.len());
     for (id, _) in &wanted {
@@ -89,9 +89,9 @@ async fn wanted(client: &Client, filter: &Filter) -> anyhow::Result<Vec<(Deliver
     }
 }
 
-/// What is replayed because it is held must still be when its turn comes.
-fn only_held(filter: &Filter) -> Vec<(&'static str, String)> {
-    if filter.state() == Some(State::Held) { vec![("only_held", true.to_string())] } else { Vec::new() }
+/// What is replayed because it is held, or because nobody has replayed it, must still be so when its turn comes.
+fn guard(filter: &Filter) -> &'static str {
+    if filter.state() == Some(State::Held) { "only_held" } else { "only_unreplayed" }
 }
 
 impl Counts {

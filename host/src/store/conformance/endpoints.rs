@@ -2,7 +2,7 @@
 
 use super::{Scene, attempt, webhook};
 use crate::model::attempt::Outcome;
-use crate::model::delivery::{NewDelivery, Next, State};
+use crate::model::delivery::{Next, State, Still};
 use crate::model::ids::{DeliveryId, WebhookId};
 use crate::model::pace::Pace;
 use crate::model::payload::PendingPayload;
@@ -136,7 +136,7 @@ pub(crate) async fn deliveries_are_listed_by_webhook_time_cause_and_whether_they
         assert!(scene.store.complete(&claim, attempt, Next::Failed).await.unwrap());
     }
     let source = scene.store.replay_source(ids[0]).await.unwrap().unwrap();
-    let replay = NewDelivery { replay_of: Some(ids[0]), ..scene.to_send("a", &source.payload.document) };
+    let replay = scene.to_replay(ids[0], Still::Any, "a", &source.payload.document);
     scene.fan_out(&source.payload, vec![replay.clone()], &[]).await;
     let listed = async |query: DeliveryQuery| -> Vec<DeliveryId> {
         let deliveries = scene.store.deliveries(DeliveryQuery { limit: 10, ..query }).await.unwrap();

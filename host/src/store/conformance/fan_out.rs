@@ -2,9 +2,10 @@
 
 use bytes::Bytes;
 
-use super::Scene;
-use crate::model::delivery::{Fate, NewDelivery, State};
-use crate::model::payload::Body;
+use super::{Scene, attempt};
+use crate::model::attempt::Outcome;
+use crate::model::delivery::{Fate, NewDelivery, Next, State, Still};
+use crate::model::payload::{Body, PendingPayload};
 
 pub(crate) async fn a_repeated_fan_out_changes_nothing(scene: Scene) {
     let payload = scene.accept("{}").await;
@@ -49,7 +50,7 @@ pub(crate) async fn a_replay_makes_a_new_delivery_and_closes_the_held_one(scene:
     assert_eq!(source.delivery.cause.as_deref(), Some("a plugin failed"));
     assert_eq!(source.payload.document, payload.document);
     for _ in 0..2 {
-        let replay = NewDelivery { replay_of: Some(held.id), ..scene.to_send("a", &payload.document) };
+        let replay = scene.to_replay(held.id, Still::Any, "a", &payload.document);
         scene.fan_out(&source.payload, vec![replay.clone()], &[]).await;
         assert_eq!(scene.state(replay.id).await, State::Pending);
     }
@@ -60,11 +61,26 @@ pub(crate) async fn a_held_delivery_is_replayed_once_however_many_replay_it(scen
     let payload = scene.accept(r#"{"runs":[]}"#).await;
     let held = NewDelivery { fate: Fate::Held("words".to_owned().into()), ..scene.to_send("a", &payload.document) };
     scene.fan_out(&payload, vec![held.clone()], &[]).await;
-    let replay =
-        || NewDelivery { replay_of: Some(held.id), only_if_held: true, ..scene.to_send("a", &payload.document) };
+    assert_replayed_once(&scene, &payload, || scene.to_replay(held.id, Still::Held, "a", &payload.document)).await;
+}
+
+pub(crate) async fn what_is_replayed_because_nobody_has_is_replayed_once(scene: Scene) {
+    let payload = scene.accept(r#"{"runs":[]}"#).await;
+    let failed = scene.to_send("a", &payload.document);
+    scene.fan_out(&payload, vec![failed.clone()], &[]).await;
+    let claim = scene.claim_at(scene.now).await.remove(0);
+    scene.store.complete(&claim, attempt(1, Outcome::ServerError, scene.now), Next::Failed).await.unwrap();
+    let replay = |still| scene.to_replay(failed.id, still, "a", &payload.document);
+    assert_replayed_once(&scene, &payload, || replay(Still::Unreplayed)).await;
+    let again = replay(Still::Any);
+    scene.fan_out(&payload, vec![again.clone()], &[]).await;
+    assert_eq!(scene.state(again.id).await, State::Pending, "who names it may replay it again");
+}
+
+async fn assert_replayed_once(scene: &Scene, payload: &PendingPayload, replay: impl Fn() -> NewDelivery) {
     let (first, second) = (replay(), replay());
-    scene.fan_out(&payload, vec![first.clone()], &[]).await;
-    assert!(scene.fan_out(&payload, vec![second.clone()], &[second.id]).await.is_empty());
+    scene.fan_out(payload, vec![first.clone()], &[]).await;
+    assert!(scene.fan_out(payload, vec![second.clone()], &[second.id]).await.is_empty());
     assert_eq!(scene.state(first.id).await, State::Pending);
     assert_eq!(scene.store.delivery(second.id).await.unwrap(), None);
 }

@@ -1,7 +1,7 @@
 //! Deliveries that a plugin failed on, and those among them that a quarantine holds.
 
 use super::{Scene, webhook};
-use crate::model::delivery::{Cause, Fate, NewDelivery, State};
+use crate::model::delivery::{Cause, Fate, NewDelivery, State, Still};
 use crate::model::ids::DeliveryId;
 use crate::model::plugin::PluginFailureKind;
 use crate::model::rule::Rule;
@@ -65,7 +65,7 @@ pub(crate) async fn deliveries_are_listed_by_the_plugin_that_failed(scene: Scene
     assert_eq!(scene.listed("unknown", None).await, []);
     // A replay closes it, and it is still known why it was held.
     let source = scene.store.replay_source(first).await.unwrap().unwrap();
-    let replay = NewDelivery { replay_of: Some(first), ..scene.to_send("a", &source.payload.document) };
+    let replay = scene.to_replay(first, Still::Any, "a", &source.payload.document);
     scene.fan_out(&source.payload, vec![replay], &[]).await;
     assert_eq!(scene.listed("slow", Some(State::Held)).await, [second]);
     assert_eq!(scene.listed("slow", Some(State::Cancelled)).await, [first]);

@@ -9,7 +9,7 @@ use super::{Scene, attempt};
 use crate::clock::after;
 use crate::limits;
 use crate::model::attempt::Outcome;
-use crate::model::delivery::{Claim, Fate, NewDelivery, Next, State};
+use crate::model::delivery::{Claim, Fate, NewDelivery, Next, State, Still};
 use crate::model::ids::{DeliveryId, PayloadId, RuleId, RunId};
 use crate::model::rule::Rule;
 use crate::model::run::{FeedbackWrite, Layer};
@@ -202,7 +202,7 @@ pub(crate) async fn what_happened_since_keeps_its_payload(mut scene: Scene) {
     scene.pass_hours(2);
     scene.delivered(&scene.claim_all().await[0]).await;
     let source = scene.store.replay_source(replayed).await.unwrap().unwrap();
-    let replay = NewDelivery { replay_of: Some(replayed), ..scene.to_send("b", &source.payload.document) };
+    let replay = scene.to_replay(replayed, Still::Any, "b", &source.payload.document);
     let replay = NewDelivery { fate: Fate::Filtered, ..replay };
     scene.fan_out(&source.payload, vec![replay.clone()], &[]).await;
     let after_start = after(start, Duration::from_hours(1));

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use rusqlite::{OptionalExtension, params};
 
 use crate::model::Timestamp;
-use crate::model::delivery::{Cause, Claim, Fate, NewDelivery, State};
+use crate::model::delivery::{Cause, Claim, Fate, NewDelivery, ReplayOf, State, Still};
 use crate::model::ids::{DeliveryId, EndpointId};
 use crate::model::payload::{Body, PendingPayload};
 use crate::store::ClaimNow;
@@ -30,9 +30,9 @@ pub(super) fn fan_out(
     let mut bodies = Bodies { known: vec![(payload.document.clone(), payload_body)] };
     let mut claims: Vec<Claim> = Vec::new();
     for delivery in deliveries {
-        // A replay of a held delivery closes it, and is not made where another one did.
-        let closed = delivery.replay_of.map(|held| close_held(group, held, delivery.id)).transpose()?;
-        if delivery.only_if_held && closed == Some(false) {
+        if let Some(replayed) = delivery.replay_of
+            && !begin_replay(group, replayed, delivery.id)?
+        {
             continue;
         }
         let is_claimed = claim.deliveries.contains(&delivery.id);
@@ -126,7 +126,7 @@ fn insert(group: &Group<'_>, row: &NewRow<'_>) -> Result<bool, Failure> {
         row.delivery.id,
         row.payload,
         row.endpoint.number,
-        row.delivery.replay_of,
+        row.delivery.replay_of.map(|replayed| replayed.id),
         row.state.as_str(),
         row.cause.as_ref().map(|cause| &cause.words),
         now,
@@ -199,6 +199,21 @@ fn endpoint_of(group: &mut Group<'_>, endpoint: &EndpointId) -> Result<EndpointR
         group.endpoints.insert(endpoint.clone(), found);
     }
     Ok(found)
+}
+
+/// A replay of a held delivery closes it. Whether the replay is to be made: another one may have come before.
+fn begin_replay(group: &Group<'_>, replayed: ReplayOf, by: DeliveryId) -> Result<bool, Failure> {
+    let was_held = close_held(group, replayed.id, by)?;
+    Ok(match replayed.still {
+        Still::Any => true,
+        Still::Held => was_held,
+        Still::Unreplayed => !is_replayed(group, replayed.id)?,
+    })
+}
+
+fn is_replayed(group: &Group<'_>, delivery: DeliveryId) -> Result<bool, Failure> {
+    let mut find = group.connection.prepare_cached("SELECT EXISTS (SELECT 1 FROM deliveries WHERE replay_of = ?1)")?;
+    Ok(find.query_row([delivery], |row| row.get(0))?)
 }
 
 /// Whether it was held.
