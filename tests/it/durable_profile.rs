@@ -10,6 +10,8 @@ use runhook::model::endpoint::Endpoint;
 use runhook::model::retry::{Profile, Retry};
 use runhook::model::secret::Secret;
 use runhook::model::signing::SigningSecret;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
 
 use crate::support::engine::{Engine, outcomes, standing_clock};
 use crate::support::peers::python_with;
@@ -85,6 +87,22 @@ async fn after_410_nothing_is_sent_until_the_endpoint_is_enabled_and_what_arrive
     assert!(engine.store.set_disabled(&engine.endpoint(0), None).await.unwrap());
     engine.dispatch.nudge();
     assert_eq!(engine.settled(kept).await.delivery.state, State::Delivered);
+}
+
+#[tokio::test]
+async fn a_410_from_a_url_that_was_corrected_meanwhile_disables_nothing() {
+    let before = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (url, receiver) =
+        (format!("http://{}/", before.local_addr().unwrap()), Receiver::start([Act::Answer(200)]).await);
+    let engine = Engine::start_shaped(standing_clock(), &url, durable).await;
+    let id = engine.send().await;
+    let (mut connection, _) = before.accept().await.unwrap();
+    assert!(connection.read(&mut [0; 1024]).await.unwrap() > 0);
+    engine.move_to(&receiver.url()).await;
+    connection.write_all(b"HTTP/1.1 410 Gone\r\ncontent-length: 0\r\n\r\n").await.unwrap();
+    let record = engine.settled(id).await;
+    assert_eq!(outcomes(&record), [Outcome::ClientError, Outcome::Delivered]);
+    assert_eq!(engine.store.endpoints().await.unwrap()[0].disabled, None);
 }
 
 #[tokio::test]

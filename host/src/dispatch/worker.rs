@@ -15,6 +15,7 @@ use crate::model::Timestamp;
 use crate::model::attempt::{Attempt, Outcome};
 use crate::model::delivery::{Claim, Next};
 use crate::model::endpoint::{Endpoint, HOST_HEADERS};
+use crate::model::ids::EndpointId;
 use crate::outbound::{Exchange, Request};
 
 const USER_AGENT: &str = concat!("runhook/", env!("CARGO_PKG_VERSION"));
@@ -36,7 +37,11 @@ impl Stage {
         }
         let (attempt, ended) = self.attempt(endpoint, &terms, &claim, started_at).await;
         let counted = claim.attempt.saturating_sub(claim.uncounted);
-        let next = retry::next(&terms, &ended, counted, self.clock.now(), self.clock.random());
+        let next = match retry::next(&terms, &ended, counted, self.clock.now(), self.clock.random()) {
+            // It is not gone from where the rule has it by now: there the delivery goes.
+            Next::Gone if self.has_moved(&claim.endpoint, endpoint) => Next::RetryAt(self.clock.now()),
+            next => next,
+        };
         debug!(delivery = %claim.delivery, attempt = attempt.number, outcome = %attempt.outcome, "attempted");
         let verdict = verdict(&ended, &terms);
         self.record(&claim, attempt, next).await;
@@ -50,6 +55,12 @@ impl Stage {
         let terms = Terms::of(&endpoint.retry);
         let (attempt, ended) = self.attempt(endpoint, &terms, claim, self.clock.now()).await;
         Some((attempt, verdict(&ended, &terms)))
+    }
+
+    /// Whether the rule has another URL by now than the one that was sent to.
+    fn has_moved(&self, id: &EndpointId, sent_to: &Endpoint) -> bool {
+        let snapshot = self.rulebook.snapshot();
+        snapshot.webhook(id).is_some_and(|webhook| webhook.endpoint.url != sent_to.url)
     }
 
     async fn attempt(

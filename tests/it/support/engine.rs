@@ -37,6 +37,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub(crate) struct Engine {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) dispatch: Dispatch,
+    rulebook: Arc<RuleBook>,
     clock: Arc<dyn Clock>,
     rule: Rule,
     shutdown: ShutdownTrigger,
@@ -113,11 +114,20 @@ impl Engine {
         let rulebook = Arc::new(RuleBook::load(store.clone(), clock.clone()).await.unwrap());
         let changes = RuleChanges { put: vec![rule.clone()], delete: Vec::new() };
         rulebook.begin_change().await.commit(changes).await.unwrap();
-        let dispatch = Dispatch::new(store.clone(), rulebook, Arc::new(sender), clock.clone(), HostId::generate());
+        let dispatch =
+            Dispatch::new(store.clone(), rulebook.clone(), Arc::new(sender), clock.clone(), HostId::generate());
         let (trigger, shutdown) = shutdown::channel();
         let looping = dispatch.clone();
         let running = Some(tokio::spawn(async move { looping.run(shutdown).await }));
-        Self { store, dispatch, clock, rule, shutdown: trigger, running, _directory: directory }
+        Self { store, dispatch, rulebook, clock, rule, shutdown: trigger, running, _directory: directory }
+    }
+
+    /// The operator corrects the URL of the first webhook.
+    pub(crate) async fn move_to(&self, url: &str) {
+        let mut rule = self.rule.clone();
+        rule.webhooks[0].endpoint.url = EndpointUrl::parse(url).unwrap();
+        let changes = RuleChanges { put: vec![rule], delete: Vec::new() };
+        self.rulebook.begin_change().await.commit(changes).await.unwrap();
     }
 
     pub(crate) fn endpoint(&self, webhook: usize) -> EndpointId {
