@@ -6,8 +6,11 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures::FutureExt;
+use futures::future::{BoxFuture, Shared};
 use reqwest::{Certificate, ClientBuilder, Identity};
 use rustls::pki_types::CertificateDer;
+use tokio::sync::Semaphore;
 use tracing::warn;
 use url::{Host, Url};
 
@@ -30,6 +33,9 @@ const ADDRESSES_TIMEOUT: Duration = Duration::from_secs(5);
 /// one that was not used for longest goes, and its idle connections with it.
 const OWN_CLIENTS_MAX: usize = 128;
 
+/// Clients that are made at once, each on a thread of the blocking pool (512), which the store's reads need too.
+const MAKING_MAX: usize = 16;
+
 const NO_AUTHORITIES: &str = "this machine has no CA certificates, so that no server can be trusted: install them (on \
                               Debian `ca-certificates`), set SSL_CERT_FILE or give --ca-file, and start again";
 
@@ -37,9 +43,11 @@ pub(super) struct Clients {
     recipe: Arc<Recipe>,
     shared: Client,
     own: Mutex<OwnClients>,
-    /// Held while a client is made: who waits for it may want the same.
-    making: tokio::sync::Mutex<()>,
+    making: Arc<Semaphore>,
 }
+
+/// A client that is there, or is being made, for all who want it.
+type Making = Shared<BoxFuture<'static, Result<Client, String>>>;
 
 /// What all clients have in common.
 pub(super) struct Recipe {
@@ -125,28 +133,33 @@ impl Clients {
             }
             built => built?,
         };
-        Ok(Self { recipe: Arc::new(recipe), shared, own: Mutex::default(), making: tokio::sync::Mutex::default() })
+        let making = Arc::new(Semaphore::new(MAKING_MAX));
+        Ok(Self { recipe: Arc::new(recipe), shared, own: Mutex::default(), making })
     }
 
     /// The client for a webhook. The first time that TLS settings are met costs the reading of the machine's authorities,
     /// a few ms; later it is a hash of the settings, some µs, and nothing where there are none.
     pub(super) async fn of(&self, access: &Arc<Access>) -> Result<Client, SendFailure> {
         let Some(key) = key(access) else { return Ok(self.shared.clone()) };
-        if let Some(client) = self.own().find(&key) {
-            return Ok(client);
-        }
-        let _making = self.making.lock().await;
-        if let Some(client) = self.own().find(&key) {
-            return Ok(client);
-        }
-        let (recipe, access) = (self.recipe.clone(), access.clone());
-        let built = tokio::task::spawn_blocking(move || recipe.client(&access)).await;
-        let built = built.map_err(|error| error.to_string()).flatten();
-        let unusable =
-            |error| SendFailure::ConnectFailed(format!("the webhook's TLS settings cannot be used: {error}"));
-        let built = built.map_err(unusable)?;
-        self.own().keep(key, built.clone());
-        Ok(built)
+        let making = self.own().find_or(key, || self.make(access.clone()));
+        making.await.map_err(|error| {
+            // The next attempt tries anew.
+            self.own().clients.remove(&key);
+            SendFailure::ConnectFailed(format!("the webhook's TLS settings cannot be used: {error}"))
+        })
+    }
+
+    /// In a task of its own: who gives up waiting does not stop it.
+    fn make(&self, access: Arc<Access>) -> Making {
+        let (recipe, turns) = (self.recipe.clone(), self.making.clone());
+        let making = async move {
+            let _turn = turns.acquire().await.map_err(|error| error.to_string())?;
+            let made = tokio::task::spawn_blocking(move || recipe.client(&access)).await;
+            made.map_err(|error| error.to_string()).flatten()
+        };
+        let making = making.boxed().shared();
+        tokio::spawn(making.clone());
+        making
     }
 
     /// The client for what belongs to no webhook.
@@ -192,24 +205,24 @@ impl Client {
 /// Clients by the hash of their TLS settings, with the number of their last use.
 #[derive(Default)]
 struct OwnClients {
-    clients: HashMap<blake3::Hash, (Client, u64)>,
+    clients: HashMap<blake3::Hash, (Making, u64)>,
     uses: u64,
 }
 
 impl OwnClients {
-    fn find(&mut self, key: &blake3::Hash) -> Option<Client> {
+    fn find_or(&mut self, key: blake3::Hash, make: impl FnOnce() -> Making) -> Making {
         self.uses += 1;
-        let (client, last_use) = self.clients.get_mut(key)?;
-        *last_use = self.uses;
-        Some(client.clone())
-    }
-
-    fn keep(&mut self, key: blake3::Hash, built: Client) {
+        if let Some((making, last_use)) = self.clients.get_mut(&key) {
+            *last_use = self.uses;
+            return making.clone();
+        }
         if self.clients.len() >= OWN_CLIENTS_MAX {
             let oldest = self.clients.iter().min_by_key(|(_, (_, last_use))| *last_use).map(|(key, _)| *key);
             oldest.map(|key| self.clients.remove(&key));
         }
-        self.clients.insert(key, (built, self.uses));
+        let making = make();
+        self.clients.insert(key, (making.clone(), self.uses));
+        making
     }
 }
 
@@ -270,6 +283,17 @@ mod tests {
         assert!(clients.own().clients.contains_key(&key(&kept).unwrap()));
         clients.of(&Arc::default()).await.unwrap();
         assert_eq!(clients.own().clients.len(), OWN_CLIENTS_MAX);
+    }
+
+    #[tokio::test]
+    async fn a_client_that_is_being_made_holds_up_only_who_wants_it() {
+        let clients = clients();
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap().cert.pem();
+        let (slow, other) = (access(&made), access(&format!("{made}\n")));
+        let never: Making = futures::future::pending().boxed().shared();
+        clients.own().clients.insert(key(&slow).unwrap(), (never, 0));
+        assert!(clients.of(&slow).now_or_never().is_none());
+        assert!(clients.of(&other).await.is_ok());
     }
 
     #[tokio::test]
