@@ -79,6 +79,9 @@ pub const LAYER_BYTES_MAX: usize = 40 * 1024 * 1024;
 /// waits for one batch at most.
 pub const RESEALED_RULES_MAX: usize = 50;
 
+/// The same in bytes, but for the last rule: one may be as long as a document for `apply`.
+pub const RESEALED_BYTES_MAX: usize = 4 * 1024 * 1024;
+
 /// Keys of the API. People and programs have one each; more is an accident.
 pub const API_KEYS_MAX: usize = 1_000;
 

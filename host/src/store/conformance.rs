@@ -130,6 +130,7 @@ macro_rules! conformance {
             a_key_that_is_gone_stays_gone,
             the_use_of_a_key_is_noted_and_brings_none_back,
             secrets_come_under_the_current_key_batch_by_batch,
+            long_rules_are_sealed_anew_in_smaller_batches,
             what_is_sealed_anew_is_otherwise_as_it_was,
             rules_that_change_meanwhile_are_under_the_current_key,
         );

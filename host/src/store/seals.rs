@@ -21,7 +21,7 @@ pub struct Resealed {
 #[async_trait]
 pub trait SealStore: Send + Sync {
     /// Brings the secrets of at most `limit` rules under the keyring's current key, by id, behind that one where it is
-    /// given. All else of the rules stays byte for byte, the time of their last change too.
+    /// given; of fewer where they are long ([`crate::limits::RESEALED_BYTES_MAX`]). All else of the rules stays byte for byte, the time of their last change too.
     async fn reseal(&self, behind: Option<RuleId>, limit: usize) -> Result<Resealed>;
 
     /// Brings the keys of bodies that are kept sealed under the current key, and makes a new one for those that come;

@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
+use serde_json::json;
+
 use super::{Scene, rule};
 use crate::clock::after;
+use crate::limits;
 use crate::model::rule::Rule;
 use crate::model::secret::Secret;
 use crate::secrets::Keyring;
@@ -59,6 +62,21 @@ pub(crate) async fn secrets_come_under_the_current_key_batch_by_batch(scene: Sce
     assert_eq!(batches, [(2 * of_one, ids[1]), (2 * of_one, ids[3]), (of_one, ids[4])]);
     assert_eq!(reseal_all(&*scene.store).await, 0, "the second pass finds nothing");
     assert_eq!(scene.without_the_earlier_key().await.store.rules().await.unwrap(), rules);
+}
+
+pub(crate) async fn long_rules_are_sealed_anew_in_smaller_batches(scene: Scene) {
+    let long = |number: usize| {
+        let mut rule = rule(&number.to_string(), scene.now);
+        rule.webhooks[0].plugins[0].config = json!("x".repeat(limits::RESEALED_BYTES_MAX / 2));
+        rule
+    };
+    scene.put((0..4).map(long).collect()).await;
+    let scene = scene.with_a_new_key().await;
+    let mut ids: Vec<_> = scene.store.rules().await.unwrap().iter().map(|rule| rule.id).collect();
+    ids.sort();
+    let first = scene.store.reseal(None, 10).await.unwrap().last.unwrap();
+    assert!(ids[1..3].contains(&first), "two long ones, and perhaps the short one");
+    assert_eq!(scene.store.reseal(Some(ids[2]), 10).await.unwrap().last, Some(ids[4]), "the last two");
 }
 
 pub(crate) async fn what_is_sealed_anew_is_otherwise_as_it_was(scene: Scene) {

@@ -1,8 +1,9 @@
 //! Stored secrets under another key.
 
 use async_trait::async_trait;
-use rusqlite::params;
+use rusqlite::{Rows, params};
 
+use crate::limits;
 use crate::model::ids::RuleId;
 use crate::secrets::Keyring;
 use crate::store::Result;
@@ -33,9 +34,9 @@ fn reseal(
         .connection
         .prepare_cached("SELECT id, definition FROM rules WHERE id > ifnull(?1, x'') ORDER BY id LIMIT ?2")?;
     let mut update = group.connection.prepare_cached("UPDATE rules SET definition = ?2 WHERE id = ?1")?;
-    let rows = select.query_map(params![behind, limit as i64], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let batch = batch(select.query(params![behind, limit as i64])?)?;
     let mut resealed = Resealed::default();
-    for (id, definition) in rows.collect::<rusqlite::Result<Vec<(RuleId, String)>>>()? {
+    for (id, definition) in batch {
         let (text, secrets) = under_current_key(&definition, keyring);
         if secrets > 0 {
             update.execute(params![id, text])?;
@@ -44,6 +45,19 @@ fn reseal(
         resealed.last = Some(id);
     }
     Ok(resealed)
+}
+
+/// As many as have room, read before any is written.
+fn batch(mut rows: Rows<'_>) -> rusqlite::Result<Vec<(RuleId, String)>> {
+    let (mut batch, mut bytes) = (Vec::new(), 0);
+    while bytes < limits::RESEALED_BYTES_MAX
+        && let Some(row) = rows.next()?
+    {
+        let definition: String = row.get(1)?;
+        bytes += definition.len();
+        batch.push((row.get(0)?, definition));
+    }
+    Ok(batch)
 }
 
 /// Every sealed secret of the JSON text under the current key, whichever field it is in; and how many changed. A sealed
