@@ -3,9 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures::future::join_all;
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::{HeaderValue, StatusCode};
 use runhook::clock::ManualClock;
 use runhook::model::access::{Access, ClientAuth, ClientCertificate, OAuth2};
 use runhook::model::endpoint::EndpointUrl;
@@ -15,20 +14,10 @@ use runhook::outbound::{AddressPolicy, Exchange, HttpSender, Request, SendFailur
 use crate::support::authority::{Authority, Issued, VouchedReceiver};
 use crate::support::engine::{loopback, standing_clock};
 use crate::support::receiver::{Act, Receiver};
+use crate::support::request::request;
 use crate::support::token_server::{TokenServer, token_for_an_hour};
 
 const CLIENT_SECRET: &str = "s3cret-of-the-client";
-
-fn request(url: &str, access: &Arc<Access>) -> Request {
-    Request {
-        url: url.parse().unwrap(),
-        headers: HeaderMap::new(),
-        body: Bytes::from_static(b"{}"),
-        access: access.clone(),
-        connect_timeout: Duration::from_secs(5),
-        head_timeout: Duration::from_secs(5),
-    }
-}
 
 fn sender() -> HttpSender {
     HttpSender::new(loopback()).unwrap()

@@ -4,18 +4,17 @@
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
-use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::{HeaderValue, StatusCode};
 use runhook::model::access::Access;
-use runhook::outbound::{AddressPolicy, EgressProxy, HttpSender, Request, SendFailure, Sender, SenderSettings};
+use runhook::outbound::{AddressPolicy, EgressProxy, HttpSender, SendFailure, Sender, SenderSettings};
 use tokio::net::TcpListener;
 
 use crate::host_process::{HostProcess, HostSettings};
 use crate::support::authority::{Authority, Issued, VouchedReceiver};
 use crate::support::connect_proxy::ConnectProxy;
 use crate::support::receiver::{Act, Receiver};
+use crate::support::request::request;
 use crate::support::token_server::TokenServer;
 
 const RULE: &str = "4e6c9a7e-2222-4c38-9d5e-0d7a3c1f9b10";
@@ -197,17 +196,6 @@ fn through(proxy: &str, authority: Option<&Authority>) -> (HttpSender, Arc<Acces
     let settings = SenderSettings { proxy, ..SenderSettings::new(AddressPolicy::default()) };
     let access = Access { authority: authority.map(Authority::pem), ..Access::default() };
     (HttpSender::start(settings).unwrap(), Arc::new(access))
-}
-
-fn request(url: &str, access: &Arc<Access>) -> Request {
-    Request {
-        url: url.parse().unwrap(),
-        headers: HeaderMap::new(),
-        body: Bytes::from_static(b"{}"),
-        access: access.clone(),
-        connect_timeout: Duration::from_secs(5),
-        head_timeout: Duration::from_secs(5),
-    }
 }
 
 #[tokio::test]

@@ -12,6 +12,7 @@ pub(crate) mod peers;
 pub(crate) mod plugin_scene;
 pub(crate) mod receiver;
 mod recording;
+pub(crate) mod request;
 pub(crate) mod tls;
 pub(crate) mod token_server;
 

@@ -36,6 +36,9 @@ const ENGINE: &[&str] = &[
     "api", "app", "cli", "client", "config", "dispatch", "fanout", "intake", "outbound", "plugin", "rulebook", "store",
 ];
 
+const ALL_BUT_STORE: &[&str] =
+    &["plugin", "dispatch", "intake", "fanout", "matching", "rulebook", "outbound", "api", "app", "config", "cli"];
+
 const FORBIDDEN: &[Forbidden] = &[
     Forbidden { place: "model", imports: ENGINE },
     Forbidden { place: "model", imports: &["clock", "limits", "document", "definition", "secrets"] },
@@ -65,18 +68,8 @@ const FORBIDDEN: &[Forbidden] = &[
     },
     Forbidden { place: "intake", imports: &["dispatch", "plugin", "outbound", "api", "app", "config", "cli"] },
     Forbidden { place: "references.rs", imports: ENGINE },
-    Forbidden {
-        place: "offload.rs",
-        imports: &[
-            "plugin", "dispatch", "intake", "fanout", "matching", "rulebook", "outbound", "api", "app", "config", "cli",
-        ],
-    },
-    Forbidden {
-        place: "retention.rs",
-        imports: &[
-            "plugin", "dispatch", "intake", "fanout", "matching", "rulebook", "outbound", "api", "app", "config", "cli",
-        ],
-    },
+    Forbidden { place: "offload.rs", imports: ALL_BUT_STORE },
+    Forbidden { place: "retention.rs", imports: ALL_BUT_STORE },
     Forbidden {
         place: "release.rs",
         imports: &[
@@ -93,18 +86,8 @@ const FORBIDDEN: &[Forbidden] = &[
             "cli",
         ],
     },
-    Forbidden {
-        place: "access",
-        imports: &[
-            "plugin", "dispatch", "intake", "fanout", "matching", "rulebook", "outbound", "api", "app", "config", "cli",
-        ],
-    },
-    Forbidden {
-        place: "rotation",
-        imports: &[
-            "plugin", "dispatch", "intake", "fanout", "matching", "rulebook", "outbound", "api", "app", "config", "cli",
-        ],
-    },
+    Forbidden { place: "access", imports: ALL_BUT_STORE },
+    Forbidden { place: "rotation", imports: ALL_BUT_STORE },
     Forbidden { place: "secrets", imports: ENGINE },
     Forbidden { place: "offload.rs", imports: &["retention", "release"] },
     Forbidden { place: "retention.rs", imports: &["offload", "release"] },
