@@ -100,7 +100,14 @@ impl HostProcess {
     /// SIGTERM, and the exit code.
     pub(crate) fn stop(&mut self) -> Option<i32> {
         self.terminate();
-        self.child.wait().expect("the process ends").code()
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.child.try_wait().expect("the process is ours") {
+                return status.code();
+            }
+            assert!(Instant::now() < deadline, "the host does not stop\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 
     /// SIGTERM.

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::host_process::{HostProcess, HostSettings};
+use crate::host_process::{HostProcess, HostSettings, PATIENCE};
 use crate::support::receiver::{Act, Receiver};
 
 const RULE: &str = "6e3c9a7e-4444-4c38-9d5e-0d7a3c1f9b10";
@@ -28,10 +28,18 @@ async fn host_with_an_attempt_in_flight(settings: &HostSettings, receiver: &Rece
     ));
     let answer = host.relay(RULE, "s3cret-of-the-slow-rule", PAYLOAD).await;
     assert_eq!(answer.status(), 202);
-    while receiver.received().is_empty() {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    until("the request", || !receiver.received().is_empty()).await;
     host
+}
+
+/// Waits until it is there; nobody is told.
+async fn until(what: &str, is_there: impl Fn() -> bool) {
+    let wait = async {
+        while !is_there() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, wait).await.unwrap_or_else(|_| panic!("{what} never comes"));
 }
 
 /// The next start records the attempt that nobody saw the end of, and makes another one.
@@ -65,9 +73,7 @@ async fn a_second_signal_stops_at_once_and_loses_nothing() {
     let receiver = Receiver::start([Act::Write(""), Act::Answer(200)]).await;
     let mut host = host_with_an_attempt_in_flight(&settings, &receiver).await;
     host.terminate();
-    while !host.log().contains("a second signal stops at once") {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    until("the word of the first signal", || host.log().contains("a second signal stops at once")).await;
     let begun = Instant::now();
     assert_eq!(host.stop(), Some(130));
     assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
