@@ -13,7 +13,7 @@ use crate::model::Timestamp;
 pub trait Clock: Send + Sync {
     /// Now.
     fn now(&self) -> Timestamp;
-    /// Ready when `now() >= until`.
+    /// Ready once as much time has passed as there is until then, whatever the clock is set to meanwhile.
     fn sleep_until(&self, until: Timestamp) -> BoxFuture<'static, ()>;
     /// Uniform in `0.0..1.0`.
     fn random(&self) -> f64;
@@ -22,6 +22,11 @@ pub trait Clock: Send + Sync {
 /// `instant + duration`, at the end of time where it would pass that.
 pub fn after(instant: Timestamp, duration: Duration) -> Timestamp {
     instant.checked_add(duration).unwrap_or(Timestamp::MAX)
+}
+
+/// How long it is until then; nothing where that is over.
+fn between(now: Timestamp, until: Timestamp) -> Duration {
+    Duration::try_from(until.duration_since(now)).unwrap_or(Duration::ZERO)
 }
 
 /// The machine's clock and randomness.
@@ -36,8 +41,7 @@ impl Clock for SystemClock {
     }
 
     fn sleep_until(&self, until: Timestamp) -> BoxFuture<'static, ()> {
-        let left = Duration::try_from(until.duration_since(self.now())).unwrap_or(Duration::ZERO);
-        Box::pin(tokio::time::sleep(left))
+        Box::pin(tokio::time::sleep(between(self.now(), until)))
     }
 
     fn random(&self) -> f64 {
@@ -51,12 +55,15 @@ pub struct ManualClock(Arc<Mutex<ManualTime>>);
 
 struct ManualTime {
     now: Timestamp,
+    /// Time that has passed since it began to go, which no setting changes.
+    passed: Duration,
     random: f64,
     sleepers: BinaryHeap<Sleeper>,
 }
 
 struct Sleeper {
-    until: Timestamp,
+    /// Of the time that passes.
+    until: Duration,
     wake: oneshot::Sender<()>,
 }
 
@@ -81,19 +88,25 @@ impl Ord for Sleeper {
 impl ManualClock {
     /// A clock that stands at `now`; `random()` is 0.5 (no jitter) until set.
     pub fn at(now: Timestamp) -> Self {
-        Self(Arc::new(Mutex::new(ManualTime { now, random: 0.5, sleepers: BinaryHeap::new() })))
+        Self(Arc::new(Mutex::new(ManualTime { now, passed: Duration::ZERO, random: 0.5, sleepers: BinaryHeap::new() })))
     }
 
     /// Moves time on and wakes who waited for it.
     pub fn advance(&self, by: Duration) {
         let mut time = self.lock();
         time.now = after(time.now, by);
-        while time.sleepers.peek().is_some_and(|sleeper| sleeper.until <= time.now) {
+        time.passed = time.passed.saturating_add(by);
+        while time.sleepers.peek().is_some_and(|sleeper| sleeper.until <= time.passed) {
             if let Some(sleeper) = time.sleepers.pop() {
                 // A sleeper that was dropped no longer waits.
                 let _ = sleeper.wake.send(());
             }
         }
+    }
+
+    /// Sets it, as an operator or a time server does. No time passes by that, and nobody is woken.
+    pub fn set(&self, now: Timestamp) {
+        self.lock().now = now;
     }
 
     /// What `random()` answers from now on, in `0.0..1.0`.
@@ -117,6 +130,7 @@ impl Clock for ManualClock {
             return Box::pin(async {});
         }
         let (wake, woken) = oneshot::channel();
+        let until = time.passed.saturating_add(between(time.now, until));
         time.sleepers.push(Sleeper { until, wake });
         Box::pin(async move {
             // The clock itself is gone: nothing will ever be due again.
@@ -128,5 +142,27 @@ impl Clock for ManualClock {
 
     fn random(&self) -> f64 {
         self.lock().random
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+
+    use super::*;
+
+    #[test]
+    fn who_sleeps_is_woken_by_time_that_passes_and_by_no_setting() {
+        let (start, second) = (Timestamp::UNIX_EPOCH, Duration::from_secs(1));
+        for set_to in [after(start, second * 3600), start - second * 3600] {
+            let clock = ManualClock::at(start);
+            let mut sleep = clock.sleep_until(after(start, second * 2));
+            clock.set(set_to);
+            clock.advance(second);
+            assert!((&mut sleep).now_or_never().is_none());
+            clock.advance(second);
+            assert!(sleep.now_or_never().is_some());
+            assert_eq!(clock.now(), after(set_to, second * 2));
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use http::{HeaderValue, StatusCode};
-use runhook::clock::ManualClock;
+use runhook::clock::{Clock, ManualClock, after};
 use runhook::model::access::{Access, ClientAuth, ClientCertificate, OAuth2};
 use runhook::model::endpoint::EndpointUrl;
 use runhook::model::secret::Secret;
@@ -187,6 +187,19 @@ async fn a_token_is_used_until_shortly_before_it_expires() {
         clock.advance(Duration::from_secs(seconds));
         assert_eq!(sender.send(request(&receiver.url(), &access)).await.result, Ok(StatusCode::OK));
         assert_eq!(server.asked().len(), fetched, "after {seconds} s more");
+    }
+}
+
+#[tokio::test]
+async fn a_token_of_a_clock_that_was_set_back_is_fetched_anew() {
+    let receiver = Receiver::start([Act::Answer(200)]).await;
+    let (server, clock) = (TokenServer::giving_tokens().await, standing_clock());
+    let (sender, access) = (sender_with(&clock), access_of(credentials(&server.url())));
+    let start = clock.now();
+    for (ahead, fetched) in [(24, 1), (0, 2), (0, 2)] {
+        clock.set(after(start, Duration::from_hours(ahead)));
+        assert_eq!(sender.send(request(&receiver.url(), &access)).await.result, Ok(StatusCode::OK));
+        assert_eq!(server.asked().len(), fetched);
     }
 }
 

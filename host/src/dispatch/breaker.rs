@@ -41,6 +41,8 @@ pub enum Breaker {
     },
     /// No attempt is made.
     Paused {
+        /// From then on.
+        since: Timestamp,
         /// Until then.
         until: Timestamp,
         /// Pauses in a row, this one included.
@@ -62,9 +64,10 @@ impl Default for Breaker {
 impl Breaker {
     /// How many attempts may be in flight at this time, if the endpoint could take so many.
     pub(super) fn room(&mut self, endpoints: usize, now: Timestamp) -> usize {
-        // A clock that is set back must not make a pause longer than any is.
-        if let Self::Paused { until, pauses } = *self
-            && (until <= now || until > after(now, super::retry::RETRY_AFTER_MAX + LONGEST_PAUSE))
+        // A pause that has not begun yet is from before the clock was set back. Who asks may have looked at the clock a
+        // moment before it began.
+        if let Self::Paused { since, until, pauses } = *self
+            && (until <= now || since > after(now, LONGEST_PAUSE))
         {
             *self = Self::Probing { pauses };
         }
@@ -79,10 +82,10 @@ impl Breaker {
     pub(super) fn report(&mut self, verdict: Verdict, now: Timestamp) {
         *self = match (*self, verdict) {
             (_, Verdict::Healthy) => Self::default(),
-            (Self::Paused { until, pauses }, Verdict::Throttled(asked)) => {
-                Self::Paused { until: until.max(after(now, asked)), pauses }
+            (Self::Paused { since, until, pauses }, Verdict::Throttled(asked)) => {
+                Self::Paused { since, until: until.max(after(now, asked)), pauses }
             }
-            (_, Verdict::Throttled(asked)) => Self::Paused { until: after(now, asked), pauses: 1 },
+            (_, Verdict::Throttled(asked)) => Self::Paused { since: now, until: after(now, asked), pauses: 1 },
             (Self::Admitting { failures }, Verdict::Ailing) if failures + 1 < FAILURES => {
                 Self::Admitting { failures: failures + 1 }
             }
@@ -95,7 +98,7 @@ impl Breaker {
 
     fn paused(pauses: u32, now: Timestamp) -> Self {
         let longer = FIRST_PAUSE.saturating_mul(2_u32.saturating_pow(pauses - 1));
-        Self::Paused { until: after(now, longer.min(LONGEST_PAUSE)), pauses }
+        Self::Paused { since: now, until: after(now, longer.min(LONGEST_PAUSE)), pauses }
     }
 
     /// When it admits again by itself, where it does not now.
@@ -168,9 +171,11 @@ mod tests {
 
     #[test]
     fn a_clock_that_is_set_back_ends_a_pause() {
-        let (mut breaker, day) = (Breaker::default(), Duration::from_hours(24));
-        breaker.report(Verdict::Throttled(Duration::from_secs(90)), after(START, day * 3));
-        assert_eq!(breaker.room(32, START), 1);
+        for ahead in [Duration::from_secs(90), Duration::from_hours(72)] {
+            let mut breaker = Breaker::default();
+            breaker.report(Verdict::Throttled(Duration::from_hours(24)), after(START, ahead));
+            assert_eq!(breaker.room(32, START), 1, "{ahead:?}");
+        }
     }
 
     proptest! {

@@ -20,7 +20,7 @@ use crate::model::retry::{Profile, Retry};
 const JITTER: f64 = 0.2;
 
 /// The longest that a receiver is waited for because it says so: the longest delay of the durable schedule.
-pub(super) const RETRY_AFTER_MAX: Duration = Duration::from_hours(24);
+const RETRY_AFTER_MAX: Duration = Duration::from_hours(24);
 
 /// How long the rest of an answer is read, so that its connection can be used again.
 const BODY_TIMEOUT: Duration = Duration::from_secs(5);

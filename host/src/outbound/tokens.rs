@@ -67,8 +67,9 @@ impl Tokens {
     /// The token of these credentials: the one at hand, the one that is on its way, or one that is asked for now. Fails with
     /// words that name the token endpoint and what it did.
     pub(super) fn get(&self, clients: &Arc<Clients>, access: &Arc<Access>, oauth2: &OAuth2) -> Fetching {
-        let (key, now) = (key(access, oauth2), self.clock.now());
+        let key = key(access, oauth2);
         let mut fetches = self.fetches();
+        let now = self.clock.now();
         if let Some(fetching) = fetches.get(&key).filter(|fetching| is_in_use(fetching, now)) {
             return fetching.clone();
         }
@@ -84,7 +85,8 @@ impl Tokens {
 
     /// The receiver answered 401: the token is not used again, unless it is young or another took its place already.
     pub(super) fn refused(&self, access: &Access, oauth2: &OAuth2, token: &Token) {
-        if self.clock.now() < after(token.fetched_at, YOUNG) {
+        let now = self.clock.now();
+        if token.fetched_at <= now && now < after(token.fetched_at, YOUNG) {
             return;
         }
         let key = key(access, oauth2);
@@ -122,7 +124,8 @@ fn ends_at(fetching: &Fetching) -> Timestamp {
 fn is_in_use(fetching: &Fetching, now: Timestamp) -> bool {
     match fetching.peek() {
         None => true,
-        Some(Ok(token)) => now < token.used_until,
+        // One that is not fetched yet is from before the clock was set back, and may be over.
+        Some(Ok(token)) => token.fetched_at <= now && now < token.used_until,
         Some(Err(_)) => false,
     }
 }
