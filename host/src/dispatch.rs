@@ -9,6 +9,7 @@ mod bucket;
 pub mod classify;
 mod lane;
 pub mod retry;
+mod set_back;
 mod sign;
 mod slots;
 mod worker;
@@ -19,6 +20,7 @@ use tokio::sync::Notify;
 use tracing::warn;
 
 pub use breaker::Breaker;
+use set_back::ClockWatch;
 pub use slots::Slot;
 use slots::{Bounds, Slots};
 
@@ -138,11 +140,16 @@ impl Dispatch {
 
     /// Works until shutdown is requested, then waits for attempts in flight, at most for the grace period.
     pub async fn run(&self, shutdown: Shutdown) {
+        let mut watch = ClockWatch::default();
         while !shutdown.is_requested() {
-            let wake_at = self.claim_all_due(&shutdown).await;
+            let now = self.0.clock.now();
+            watch.look(&*self.0.store, now).await;
+            let next = self.claim_all_due(&shutdown).await;
+            // The clock may have been set back since.
+            let tick = after(now.min(self.0.clock.now()), limits::TICK);
             tokio::select! {
                 () = self.0.nudged.notified() => {}
-                () = self.0.clock.sleep_until(wake_at) => {}
+                () = self.0.clock.sleep_until(next.map_or(tick, |next| next.min(tick))) => {}
                 () = shutdown.requested() => {}
             }
         }
@@ -153,17 +160,10 @@ impl Dispatch {
         }
     }
 
-    /// Starts what is due and has a slot; when to look again.
-    async fn claim_all_due(&self, shutdown: &Shutdown) -> Timestamp {
-        let tick = after(self.0.clock.now(), limits::TICK);
-        match self.try_claim_all_due(shutdown).await {
-            Ok(Some(next)) => next.min(tick),
-            Ok(None) => tick,
-            Err(error) => {
-                warn!(%error, "cannot claim due deliveries; trying again");
-                tick
-            }
-        }
+    /// Starts what is due and has a slot; when something will be due next, as far as that is known.
+    async fn claim_all_due(&self, shutdown: &Shutdown) -> Option<Timestamp> {
+        let next = self.try_claim_all_due(shutdown).await;
+        next.inspect_err(|error| warn!(%error, "cannot claim due deliveries; trying again")).unwrap_or_default()
     }
 
     async fn try_claim_all_due(&self, shutdown: &Shutdown) -> store::Result<Option<Timestamp>> {

@@ -258,6 +258,11 @@ pub trait Store:
     /// Ends all leases that this store knows, whoever holds them: for a host that starts alone on its data.
     async fn end_leases(&self) -> Result<u64>;
 
+    /// What a clock has written that was ahead of this time: a delivery whose last attempt, or which itself, is from later
+    /// than now is due at once if it waits for a later one, and leases end at `lease_until` at the latest. How many
+    /// deliveries became due.
+    async fn clock_was_set_back(&self, now: Timestamp, lease_until: Timestamp) -> Result<u64>;
+
     /// What waits for a claim at this time.
     async fn waiting(&self, now: Timestamp) -> Result<Waiting>;
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
+use runhook::clock::{Clock, after};
 use runhook::dispatch::retry::Terms;
 use runhook::limits;
 use runhook::model::attempt::Outcome;
@@ -156,6 +157,21 @@ async fn an_outcome_that_is_refused_until_the_lease_ends_counts_as_interrupted()
     let record = engine.settled(id).await;
     assert_eq!(outcomes(&record), [Outcome::Interrupted, Outcome::Delivered]);
     assert_eq!(receiver.received().len(), 2, "at least once");
+}
+
+#[tokio::test]
+async fn what_a_clock_ahead_has_put_off_is_sent_when_it_is_set_back() {
+    let receiver = Receiver::start([Act::Answer(503), Act::Answer(200)]).await;
+    let clock = standing_clock();
+    let engine = Engine::start(clock.clone(), &[&receiver.url()]).await;
+    let right = clock.now();
+    clock.set(after(right, Duration::from_hours(24)));
+    let id = engine.send().await;
+    engine.attempted(id, 1).await;
+    engine.at_rest().await;
+    clock.set(right);
+    engine.dispatch.nudge();
+    assert_eq!(outcomes(&engine.settled(id).await), [Outcome::ServerError, Outcome::Delivered]);
 }
 
 #[tokio::test]

@@ -64,6 +64,8 @@ macro_rules! conformance {
             a_stale_claim_changes_nothing,
             the_first_interrupted_attempt_is_uncounted,
             a_restart_ends_all_leases,
+            what_a_clock_ahead_has_put_off_is_due_when_it_is_set_back,
+            a_clock_that_is_set_back_lengthens_no_lease,
             a_removed_webhook_cancels_what_waits_for_it,
             a_delivery_to_a_removed_webhook_is_cancelled_at_once,
             a_payload_that_waits_when_its_rule_goes_is_cancelled_visibly,

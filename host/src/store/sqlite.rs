@@ -201,6 +201,11 @@ impl Store for SqliteStore {
         self.writer.submit("ending leases", 0, |group| claim::end_leases(group, Timestamp::MAX)).await
     }
 
+    async fn clock_was_set_back(&self, now: Timestamp, lease_until: Timestamp) -> Result<u64> {
+        let work = move |group: &mut writer::Group<'_>| claim::clock_was_set_back(group, now, lease_until);
+        self.writer.submit("following the clock", 0, work).await
+    }
+
     async fn waiting(&self, now: Timestamp) -> Result<Waiting> {
         self.read("looking for the next attempt", move |_, connection| claim::waiting(connection, now)).await
     }

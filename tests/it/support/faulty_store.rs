@@ -183,6 +183,9 @@ impl Store for FaultyStore {
     async fn end_leases(&self) -> Result<u64> {
         self.store.end_leases().await
     }
+    async fn clock_was_set_back(&self, now: Timestamp, lease_until: Timestamp) -> Result<u64> {
+        self.store.clock_was_set_back(now, lease_until).await
+    }
     async fn waiting(&self, now: Timestamp) -> Result<Waiting> {
         self.store.waiting(now).await
     }

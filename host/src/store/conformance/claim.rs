@@ -1,6 +1,9 @@
 //! Claims, and what comes of them.
 
+use std::time::Duration;
+
 use super::{Scene, attempt};
+use crate::clock::after;
 use crate::model::attempt::Outcome;
 use crate::model::delivery::{Claim, Next, State};
 use crate::store::{ClaimRequest, Room};
@@ -111,4 +114,41 @@ pub(crate) async fn a_restart_ends_all_leases(scene: Scene) {
     let record = scene.store.delivery(id).await.unwrap().unwrap();
     assert_eq!(record.attempts[0].outcome, Outcome::Interrupted);
     assert_eq!(record.attempts[0].started_at, scene.now);
+}
+
+pub(crate) async fn what_a_clock_ahead_has_put_off_is_due_when_it_is_set_back(mut scene: Scene) {
+    let ids = scene.queue(&["a", "b"]).await;
+    let claims = scene.claim_at(scene.now).await;
+    let (start, retry_at) = (scene.now, scene.in_seconds(20));
+    let ahead = scene.in_seconds(24 * 3600);
+    // The one waits for its retry as it has to, the other for one that a clock has set which was a day ahead.
+    for (id, begun_at, retry_at) in [(ids[0], start, retry_at), (ids[1], ahead, after(ahead, Duration::from_secs(5)))] {
+        let claim = claims.iter().find(|claim| claim.delivery == id).unwrap();
+        let failed = attempt(1, Outcome::ServerError, begun_at);
+        assert!(scene.store.complete(claim, failed, Next::RetryAt(retry_at)).await.unwrap());
+    }
+    scene.now = ahead;
+    let fresh = scene.queue(&["a"]).await[0];
+    scene.now = after(start, Duration::from_secs(1));
+    assert!(scene.claim_at(scene.now).await.is_empty());
+    let set_back = || scene.store.clock_was_set_back(scene.now, scene.in_seconds(30));
+    assert_eq!(set_back().await.unwrap(), 2);
+    assert_eq!(set_back().await.unwrap(), 0);
+    let claimed: Vec<_> = scene.claim_at(scene.now).await.iter().map(|claim| claim.delivery).collect();
+    assert!(claimed.len() == 2 && claimed.contains(&ids[1]) && claimed.contains(&fresh), "{claimed:?}");
+    assert_eq!(scene.claim_at(retry_at).await[0].delivery, ids[0]);
+}
+
+pub(crate) async fn a_clock_that_is_set_back_lengthens_no_lease(mut scene: Scene) {
+    let id = scene.queue(&["a"]).await[0];
+    let start = scene.now;
+    scene.now = scene.in_seconds(24 * 3600);
+    let claim = scene.claim_at(scene.now).await.remove(0);
+    scene.now = start;
+    assert_eq!(scene.store.clock_was_set_back(start, scene.in_seconds(30)).await.unwrap(), 0);
+    assert!(scene.claim_at(scene.in_seconds(29)).await.is_empty(), "the attempt may be under way");
+    assert_eq!(scene.claim_at(scene.in_seconds(30)).await[0].attempt, 2);
+    assert!(!scene.store.complete(&claim, attempt(1, Outcome::Delivered, start), Next::Delivered).await.unwrap());
+    let record = scene.store.delivery(id).await.unwrap().unwrap();
+    assert_eq!(record.attempts.iter().map(|it| it.outcome).collect::<Vec<_>>(), [Outcome::Interrupted]);
 }

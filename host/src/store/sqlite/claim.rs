@@ -239,6 +239,24 @@ pub(super) fn end_leases(group: &mut Group<'_>, by: Timestamp) -> Result<u64, Fa
     Ok(rows.len() as u64)
 }
 
+/// See [`crate::store::Store::clock_was_set_back`].
+pub(super) fn clock_was_set_back(
+    group: &mut Group<'_>,
+    now: Timestamp,
+    lease_until: Timestamp,
+) -> Result<u64, Failure> {
+    let mut shorten =
+        group.connection.prepare_cached("UPDATE deliveries SET lease_until = ?1 WHERE lease_until > ?1")?;
+    shorten.execute([micros(lease_until)])?;
+    let mut hasten = group.connection.prepare_cached(
+        "UPDATE deliveries SET next_attempt_at = ?1
+         WHERE state = 'pending' AND lease_until IS NULL AND next_attempt_at > ?1 AND ?1 < COALESCE(
+             (SELECT started_at FROM attempts WHERE delivery = deliveries.number AND attempts.number = deliveries.attempts),
+             created_at)",
+    )?;
+    Ok(hasten.execute([micros(now)])? as u64)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
