@@ -3,6 +3,7 @@
 
 mod access;
 mod api_keys;
+mod clock_jumps;
 mod compat;
 mod datasets;
 mod delivery_docs;
