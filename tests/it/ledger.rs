@@ -6,17 +6,27 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use futures::stream::{self, StreamExt};
+use http::StatusCode;
 use serde_json::Value;
 
 use crate::host_process::{HostProcess, client};
 
 pub(crate) const RULE: &str = "0b6a2c1e-5a51-4c38-9d5e-0d7a3c1f9b10";
 pub(crate) const RELAY_SECRET: &str = "relay-secret-of-the-ledger";
-/// Webhooks of the rule: to the receiver, to the receiver through a filter, to a filter that leaves nothing.
-pub(crate) const WEBHOOKS: usize = 3;
+/// Webhooks of the rule: to the receiver through a filter, to a filter that leaves nothing, to the receiver.
+const WEBHOOKS: [&str; 3] = ["errors", "nothing", "plain"];
+/// Deliveries of one attempt or none whose attempts are asked for.
+const ASKED_MAX: usize = 1_000;
 
 /// The rule of the ledger tests, with all its webhooks to one receiver.
 pub(crate) fn rules(receiver: &str) -> String {
+    rules_with(receiver, ["", ""])
+}
+
+/// The same with these terms of the two webhooks that send.
+pub(crate) fn rules_with(receiver: &str, terms: [&str; 2]) -> String {
+    let [plain, errors] = terms;
     format!(
         r#"
         [[rules]]
@@ -27,9 +37,11 @@ pub(crate) fn rules(receiver: &str) -> String {
         [[rules.webhooks]]
         id = "plain"
         url = "{receiver}/plain"
+        {plain}
         [[rules.webhooks]]
         id = "errors"
         url = "{receiver}/errors"
+        {errors}
         plugins = [{{ name = "errors-only" }}]
         [[rules.webhooks]]
         id = "nothing"
@@ -67,7 +79,7 @@ impl Senders {
                     if is_stopping.load(Ordering::Relaxed) {
                         return;
                     }
-                    if let Some(id) = post(&url, payload(sender, number)).await {
+                    if let Some((_, Some(id))) = post(&url, payload(sender, number)).await {
                         accepted.lock().unwrap().push(id);
                     }
                 }
@@ -88,14 +100,15 @@ impl Senders {
     }
 }
 
-/// The payload's id where it was answered 202. A host that is dead or dies meanwhile answers nothing.
-async fn post(url: &str, payload: String) -> Option<String> {
+/// The status, and the payload's id where that is 202. A host that is dead or dies meanwhile answers nothing.
+pub(crate) async fn post(url: &str, payload: String) -> Option<(StatusCode, Option<String>)> {
     let answer = client().post(url).body(payload).send().await.ok()?;
-    if answer.status() != 202 {
-        return None;
+    let status = answer.status();
+    if status != StatusCode::ACCEPTED {
+        return Some((status, None));
     }
     let answer: Value = answer.json().await.ok()?;
-    Some(answer["id"].as_str()?.to_owned())
+    Some((status, Some(answer["id"].as_str()?.to_owned())))
 }
 
 /// What arrived at the receiver, by delivery.
@@ -105,6 +118,18 @@ pub(crate) struct Arrivals(Arc<Mutex<HashMap<String, Vec<blake3::Hash>>>>);
 impl Arrivals {
     pub(crate) fn record(&self, delivery: &str, body: &[u8]) {
         self.0.lock().unwrap().entry(delivery.to_owned()).or_default().push(blake3::hash(body));
+    }
+
+    /// What arrived more often than once, of what is delivered: that has arrived, and always with the same body.
+    fn duplicates(&self, deliveries: &[Value]) -> usize {
+        let arrived = self.0.lock().unwrap();
+        let delivered = deliveries.iter().filter(|delivery| delivery["state"] == "delivered");
+        let repeats = delivered.map(|delivery| {
+            let bodies = arrived.get(delivery["id"].as_str().unwrap()).expect("what is delivered has arrived");
+            assert_eq!(bodies.iter().collect::<HashSet<_>>().len(), 1, "bodies of one delivery differ");
+            bodies.len() - 1
+        });
+        repeats.sum()
     }
 
     /// Hash of the body that arrived last.
@@ -123,15 +148,27 @@ pub(crate) async fn adds_up(host: &HostProcess, accepted: &[String]) -> bool {
 }
 
 fn missing_from(deliveries: &[Value], accepted: &[String]) -> Vec<String> {
-    let mut counts: HashMap<&str, usize> = HashMap::new();
+    let mut found: HashMap<&str, Vec<&str>> = HashMap::new();
     for delivery in deliveries {
-        *counts.entry(delivery["payload_id"].as_str().unwrap()).or_default() += 1;
+        let webhook = delivery["webhook_id"].as_str().unwrap();
+        found.entry(delivery["payload_id"].as_str().unwrap()).or_default().push(webhook);
     }
-    accepted.iter().filter(|id| counts.get(id.as_str()) != Some(&WEBHOOKS)).cloned().collect()
+    found.values_mut().for_each(|webhooks| webhooks.sort_unstable());
+    accepted.iter().filter(|id| found.get(id.as_str()).is_none_or(|webhooks| *webhooks != WEBHOOKS)).cloned().collect()
 }
 
-/// Compares the three books and prints what they add up to.
+/// Compares the three books and prints what they add up to: receivers that tell the truth get everything.
 pub(crate) async fn settle(host: &HostProcess, accepted: &[String], arrivals: &Arrivals) {
+    settle_in(&["delivered", "filtered"], host, accepted, arrivals).await;
+}
+
+/// The same where deliveries may come to these states; what was asked of their attempts.
+pub(crate) async fn settle_in(
+    states: &[&str],
+    host: &HostProcess,
+    accepted: &[String],
+    arrivals: &Arrivals,
+) -> Vec<Value> {
     host.until_settled().await;
     let deliveries = host.deliveries("").await;
     let missing = missing_from(&deliveries, accepted);
@@ -141,25 +178,50 @@ pub(crate) async fn settle(host: &HostProcess, accepted: &[String], arrivals: &A
         missing.len(),
         accepted.len()
     );
-
-    let mut states: BTreeMap<(String, String), usize> = BTreeMap::new();
-    for delivery in &deliveries {
-        let key = |name: &str| delivery[name].as_str().unwrap().to_owned();
-        *states.entry((key("webhook_id"), key("state"))).or_default() += 1;
+    let ledger = ledger(&deliveries);
+    for (_, state) in ledger.keys() {
+        assert!(states.contains(&state.as_str()), "unexpected state {state}: {ledger:?}");
     }
-    let arrived = arrivals.0.lock().unwrap();
-    let mut duplicates = 0;
-    for delivery in deliveries.iter().filter(|delivery| delivery["state"] == "delivered") {
-        let bodies = arrived.get(delivery["id"].as_str().unwrap()).expect("what is delivered has arrived");
-        assert_eq!(bodies.iter().collect::<HashSet<_>>().len(), 1, "bodies of one delivery differ");
-        duplicates += bodies.len() - 1;
-    }
-    for state in states.keys().map(|(_, state)| state.as_str()) {
-        assert!(["delivered", "filtered"].contains(&state), "unexpected state {state}: {states:?}");
-    }
+    let duplicates = arrivals.duplicates(&deliveries);
+    let records = records(host, &deliveries).await;
+    records.iter().for_each(check_attempts);
     println!(
-        "accepted {} payloads; {} deliveries: {states:?}; {duplicates} duplicates",
+        "accepted {} payloads; {} deliveries: {ledger:?}; {duplicates} duplicates; {} interrupted attempts",
         accepted.len(),
-        deliveries.len()
+        deliveries.len(),
+        records.iter().flat_map(outcomes).filter(|outcome| *outcome == "interrupted").count()
     );
+    records
+}
+
+/// Deliveries per webhook and state.
+fn ledger(deliveries: &[Value]) -> BTreeMap<(String, String), usize> {
+    let mut ledger = BTreeMap::new();
+    for delivery in deliveries {
+        let key = |name: &str| delivery[name].as_str().unwrap().to_owned();
+        *ledger.entry((key("webhook_id"), key("state"))).or_default() += 1;
+    }
+    ledger
+}
+
+/// The records of all that was attempted more than once, and of some that was not: each costs a request.
+async fn records(host: &HostProcess, deliveries: &[Value]) -> Vec<Value> {
+    let (often, once): (Vec<_>, Vec<_>) =
+        deliveries.iter().partition(|delivery| delivery["attempt_count"].as_u64() > Some(1));
+    let asked = often.into_iter().chain(once.into_iter().take(ASKED_MAX));
+    let paths = asked.map(|delivery| format!("/api/v1/deliveries/{}", delivery["id"].as_str().unwrap()));
+    stream::iter(paths).map(async |path| host.get(&path).await).buffer_unordered(16).collect().await
+}
+
+/// Attempts are numbered from 1 without gaps, all that were begun are on record, and what was delivered was by its last.
+fn check_attempts(record: &Value) {
+    let numbers = record["attempts"].as_array().unwrap().iter().map(|attempt| attempt["number"].as_u64().unwrap());
+    assert!(numbers.eq(1..=record["attempt_count"].as_u64().unwrap()), "{record:#}");
+    let last = outcomes(record).len().checked_sub(1).filter(|_| record["state"] == "delivered");
+    assert_eq!(outcomes(record).iter().position(|outcome| *outcome == "delivered"), last, "{record:#}");
+}
+
+/// The outcomes of a record's attempts, in order.
+pub(crate) fn outcomes(record: &Value) -> Vec<&str> {
+    record["attempts"].as_array().unwrap().iter().map(|attempt| attempt["outcome"].as_str().unwrap()).collect()
 }

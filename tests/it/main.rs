@@ -26,6 +26,7 @@ mod languages;
 mod large_fields;
 mod ledger;
 mod linked_fields;
+mod lying_receiver;
 mod offload;
 mod pacing;
 mod plugin_activation;

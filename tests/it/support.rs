@@ -7,6 +7,7 @@ pub(crate) mod connect_proxy;
 pub(crate) mod engine;
 pub(crate) mod faulty_store;
 pub(crate) mod guest_crate;
+pub(crate) mod liar;
 pub(crate) mod payloads;
 pub(crate) mod peers;
 pub(crate) mod plugin_scene;

@@ -133,7 +133,7 @@ async fn serve(mut stream: TcpStream, log: &Mutex<Log>) -> io::Result<()> {
 }
 
 /// Head and body of the next request; none at the end of the connection.
-async fn read_request(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<(String, Vec<u8>)>> {
+pub(super) async fn read_request(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<(String, Vec<u8>)>> {
     let mut bytes = Vec::new();
     let head_end = loop {
         if let Some(at) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {
