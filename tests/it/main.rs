@@ -14,6 +14,7 @@ mod durable_profile;
 mod egress;
 mod endpoints;
 mod fanning_out;
+mod full_disk;
 mod guests;
 mod host_process;
 mod hostile;

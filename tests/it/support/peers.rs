@@ -1,4 +1,5 @@
-//! Real peers that a test needs and a machine may lack: Python and Node.js with packages of theirs, minisign.
+//! Real peers that a test needs and a machine may lack: Python and Node.js with packages of theirs, minisign, a disk that may
+//! be filled up.
 //!
 //! Where one is missing the test says so loudly and passes; `RUNHOOK_TEST_NO_SKIP` makes that a failure.
 
@@ -6,9 +7,13 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use rustix::fs::statvfs;
 use serde_json::Value;
 
 use crate::host_process::{HostProcess, PATIENCE};
+
+/// To fill up more would take long, and somebody may need it.
+const SMALL_DISK_BYTES_MAX: u64 = 256 * 1024 * 1024;
 
 /// A program that a peer is run with, or none, said loudly.
 fn found(variable: &str, default: &str, check: &[&str], missing: &str) -> Option<String> {
@@ -61,6 +66,18 @@ pub(crate) fn componentize_js() -> Option<String> {
 /// `RUNHOOK_TEST_MINISIGN`, which signs files.
 pub(crate) fn minisign() -> Option<String> {
     found("RUNHOOK_TEST_MINISIGN", "minisign", &["-v"], "does not run")
+}
+
+/// The folder `RUNHOOK_TEST_SMALL_DISK`: a file system of its own, small enough to be filled up.
+pub(crate) fn small_disk() -> Option<PathBuf> {
+    if let Some(folder) = std::env::var_os("RUNHOOK_TEST_SMALL_DISK").map(PathBuf::from) {
+        let disk = statvfs(&folder).expect("RUNHOOK_TEST_SMALL_DISK is there");
+        assert!(disk.f_blocks * disk.f_frsize <= SMALL_DISK_BYTES_MAX, "{} is not small", folder.display());
+        return Some(folder);
+    }
+    assert!(std::env::var_os("RUNHOOK_TEST_NO_SKIP").is_none(), "RUNHOOK_TEST_SMALL_DISK names no folder");
+    eprintln!("SKIPPED: RUNHOOK_TEST_SMALL_DISK names no folder of a small file system; .ci/run mounts one");
+    None
 }
 
 /// Where the Python scripts are.
