@@ -1,7 +1,7 @@
 //! docs/delivery.md names the test behind each promise; the tests have to be there.
 
 /// Where the tests are that the page names.
-const SOURCES: [&str; 14] = [
+const SOURCES: [&str; 19] = [
     include_str!("dispatching.rs"),
     include_str!("langsmith_profile.rs"),
     include_str!("durable_profile.rs"),
@@ -16,6 +16,11 @@ const SOURCES: [&str; 14] = [
     include_str!("../../host/src/cli/serve.rs"),
     include_str!("access.rs"),
     include_str!("egress.rs"),
+    include_str!("kill.rs"),
+    include_str!("power_loss.rs"),
+    include_str!("lying_receiver.rs"),
+    include_str!("full_disk.rs"),
+    include_str!("clock_jumps.rs"),
 ];
 
 #[test]
