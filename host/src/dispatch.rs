@@ -143,8 +143,10 @@ impl Dispatch {
         let mut watch = ClockWatch::default();
         while !shutdown.is_requested() {
             let now = self.0.clock.now();
-            watch.look(&*self.0.store, now).await;
             let next = self.claim_all_due(&shutdown).await;
+            if watch.look(&*self.0.store, now).await {
+                continue;
+            }
             // The clock may have been set back since.
             let tick = after(now.min(self.0.clock.now()), limits::TICK);
             tokio::select! {

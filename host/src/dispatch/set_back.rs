@@ -17,15 +17,15 @@ pub(super) struct ClockWatch {
 }
 
 impl ClockWatch {
-    /// Has the store put right what a clock ahead of now has written, where there may be such. What fails is tried again
-    /// at the next look.
-    pub(super) async fn look(&mut self, store: &dyn Store, now: Timestamp) {
+    /// Has the store put right what a clock ahead of now has written, where there may be such; whether something became due
+    /// by it. What fails is tried again at the next look.
+    pub(super) async fn look(&mut self, store: &dyn Store, now: Timestamp) -> bool {
         // By less than a tick it delays nothing that anybody would notice.
         let was_set_back = self.last.is_some_and(|last| after(now, limits::TICK) < last);
         let is_again = self.again_at.is_some_and(|again_at| again_at <= now);
         if self.last.is_some() && !was_set_back && !is_again {
             self.last = Some(now);
-            return;
+            return false;
         }
         match store.clock_was_set_back(now, after(now, limits::LEASE)).await {
             Ok(hastened) => {
@@ -34,8 +34,12 @@ impl ClockWatch {
                 }
                 self.again_at = was_set_back.then(|| after(now, limits::LEASE));
                 self.last = Some(now);
+                hastened > 0
             }
-            Err(error) => warn!(%error, "cannot follow a clock that was set back; trying again"),
+            Err(error) => {
+                warn!(%error, "cannot follow a clock that was set back; trying again");
+                false
+            }
         }
     }
 }
