@@ -233,9 +233,11 @@ pub trait Store:
 
     /// FAN OUT: inserts the deliveries of one payload, retires it, and claims some of them, in one transaction.
     /// A delivery that already exists (same payload, same webhook, no replay) is left as it is and not claimed. A replay
-    /// is not made where the delivery that it replays is no longer what it has to be ([`crate::model::delivery::Still`]). One to a webhook that was removed meanwhile is inserted as `cancelled`. Bodies that are equal are stored once, and not
-    /// at all where they equal the payload. The claims come back in the order asked for, without those of deliveries
-    /// that are not `pending` by this call, and of those to endpoints that are disabled or ordered.
+    /// is not made where the delivery that it replays is no longer what it has to be still
+    /// ([`crate::model::delivery::Still`]). One to a webhook that was removed meanwhile is inserted as `cancelled`. Bodies
+    /// that are equal are stored once, and not at all where they equal the payload. The claims come back in the order
+    /// asked for, without those of deliveries that are not `pending` by this call, and of those to endpoints that are
+    /// disabled or ordered.
     async fn fan_out(
         &self,
         payload: &PendingPayload,
@@ -251,8 +253,9 @@ pub trait Store:
     /// first interrupted attempt of a delivery does not count against its retry budget.
     async fn claim(&self, request: ClaimRequest) -> Result<Vec<Claim>>;
 
-    /// DELIVER: writes the attempt's outcome and advances the delivery; [`Next::Gone`] also disables its endpoint. False where the claim was taken over, or the
-    /// delivery was cancelled meanwhile: then nothing but a missing record of this attempt is written.
+    /// DELIVER: writes the attempt's outcome and advances the delivery; [`Next::Gone`] also disables its endpoint. False
+    /// where the claim was taken over, or the delivery was cancelled meanwhile: then nothing but a missing record of this
+    /// attempt is written.
     async fn complete(&self, claim: &Claim, attempt: Attempt, next: Next) -> Result<bool>;
 
     /// Ends all leases that this store knows, whoever holds them: for a host that starts alone on its data.
