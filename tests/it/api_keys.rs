@@ -116,7 +116,7 @@ async fn an_expired_key_is_refused_in_words_of_its_own() {
     let wanted = json!({"name": "short", "scopes": ["read"], "expires_in_seconds": 1});
     let made: Value = request.json(&wanted).send().await.unwrap().json().await.unwrap();
     let key = made["key"].as_str().unwrap();
-    let deadline = std::time::Instant::now() + crate::host_process::PATIENCE;
+    let deadline = std::time::Instant::now() + crate::support::waiting::PATIENCE;
     let mut turn = tokio::time::interval(std::time::Duration::from_millis(50));
     loop {
         turn.tick().await;

@@ -27,9 +27,9 @@ use runhook::store::{DeliveryQuery, NewPayload, RuleChanges, Store};
 use tempfile::TempDir;
 use tokio::time::timeout;
 
-use crate::host_process::PATIENCE;
 use crate::support::engine::{local_blobs, loopback, open_store, rule, standing_clock};
 use crate::support::receiver::{Act, Received, Receiver};
+use crate::support::waiting::{PATIENCE, a_moment};
 
 /// Payloads, and moments at which the clock may jump.
 const STEPS: usize = 150;
@@ -135,7 +135,7 @@ impl Scene {
     async fn at_rest(&self) {
         let wait = async {
             while self.in_flight() > 0 {
-                tokio::time::sleep(Duration::from_millis(1)).await;
+                a_moment().await;
             }
         };
         timeout(PATIENCE, wait).await.expect("attempts end");
@@ -155,7 +155,7 @@ impl Scene {
                 assert!(self.clock.now() < end, "something is stuck: {:#?}", self.pending().await);
                 self.at_rest().await;
                 self.clock.advance(Duration::from_secs(1));
-                tokio::time::sleep(Duration::from_millis(2)).await;
+                a_moment().await;
             }
         };
         timeout(2 * PATIENCE, wait).await.expect("it comes to its end");

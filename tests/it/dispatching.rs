@@ -17,6 +17,7 @@ use tokio::time::timeout;
 
 use crate::support::engine::{Engine, assert_failed_at_once, loopback, outcomes, standing_clock};
 use crate::support::receiver::{Act, Receiver};
+use crate::support::waiting::a_moment;
 
 #[tokio::test]
 async fn own_headers_are_sent_as_given_and_never_replace_the_hosts() {
@@ -123,7 +124,7 @@ async fn shutdown_waits_for_the_attempt_in_flight_and_records_it() {
     let mut engine = Engine::start(standing_clock(), &[&receiver.url()]).await;
     let id = engine.send().await;
     while receiver.received().is_empty() {
-        tokio::task::yield_now().await;
+        a_moment().await;
     }
     engine.stop().await;
     assert_eq!(engine.record(id).await.delivery.state, State::Delivered);

@@ -17,6 +17,7 @@ use runhook::store::{DeliveryQuery, NewPayload, RuleChanges, Store};
 use tempfile::TempDir;
 
 use crate::support::engine::{local_blobs, loopback, open_store, rule, standing_clock};
+use crate::support::waiting::a_moment;
 
 struct Scene {
     store: Arc<dyn Store>,
@@ -80,7 +81,7 @@ impl Scene {
     async fn until_fanned_out(&self, payload: PayloadId) {
         let wait = async {
             while !self.is_fanned_out(payload).await {
-                tokio::task::yield_now().await;
+                a_moment().await;
             }
         };
         tokio::time::timeout(Duration::from_secs(30), wait).await.expect("a hinted payload is fanned out");

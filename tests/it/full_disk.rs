@@ -11,10 +11,11 @@ use std::time::{Duration, Instant};
 use http::StatusCode;
 use tokio::time::timeout;
 
-use crate::host_process::{HostProcess, HostSettings, PATIENCE};
+use crate::host_process::{HostProcess, HostSettings};
 use crate::ledger::{Arrivals, RELAY_SECRET, RULE, Senders, post, rules, settle};
 use crate::support::peers::small_disk;
 use crate::support::recording_receiver;
+use crate::support::waiting::{PATIENCE, a_moment};
 
 /// What makes room when it is removed.
 const BALLAST_BYTES: usize = 12 * 1024 * 1024;
@@ -63,7 +64,7 @@ async fn until_taken(url: &str) -> String {
             return id;
         }
         assert!(begun.elapsed() < PATIENCE, "there is room again, and the host takes nothing");
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        a_moment().await;
     }
 }
 

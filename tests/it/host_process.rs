@@ -7,10 +7,8 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
+use crate::support::waiting::PATIENCE;
 use serde_json::Value;
-
-/// Longer than any start takes on a busy machine; a test that hits it has failed.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The path of the binary under test.
 pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_runhook");

@@ -28,11 +28,10 @@ use uuid::Uuid;
 
 use crate::support::engine;
 use crate::support::faulty_store::FaultyStore;
+use crate::support::waiting::{PATIENCE, a_moment};
 
 const WINDOW: Duration = Duration::from_secs(5);
 /// Longer than a busy machine needs for a window of all rules.
-const PATIENCE: Duration = Duration::from_secs(60);
-
 /// A clock that counts how often somebody began to wait: matching once, and each rule once for each window.
 #[derive(Clone)]
 struct CountingClock {
@@ -99,7 +98,7 @@ impl Scene {
         self.waits += self.rules + 1;
         let wait = async {
             while self.clock.sleeps.load(Ordering::SeqCst) < self.waits {
-                tokio::time::sleep(Duration::from_millis(1)).await;
+                a_moment().await;
             }
         };
         tokio::time::timeout(PATIENCE, wait).await.expect("all rules come to rest");

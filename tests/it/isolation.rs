@@ -16,8 +16,9 @@ use runhook_test_guests as guests;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
-use crate::host_process::{BINARY, HostProcess, HostSettings, PATIENCE};
+use crate::host_process::{BINARY, HostProcess, HostSettings};
 use crate::support::children::{Child, children, children_of};
+use crate::support::waiting::{PATIENCE, a_moment};
 
 const PAYLOAD: &[u8] = br#"{"rule_id":"r","runs":[
     {"id":"1","name":"a","status":"error","inputs":{"q":"x"}},
@@ -81,7 +82,7 @@ async fn until(is_so: impl Fn() -> bool) {
     let begun = Instant::now();
     while !is_so() {
         assert!(begun.elapsed() < PATIENCE, "it does not come about");
-        tokio::time::sleep(Duration::from_millis(5)).await;
+        a_moment().await;
     }
 }
 

@@ -9,7 +9,8 @@ use rand::RngExt;
 use rusqlite::Connection;
 use serde_json::{Value, json};
 
-use crate::host_process::{HostProcess, HostSettings, PATIENCE, client};
+use crate::host_process::{HostProcess, HostSettings, client};
+use crate::support::waiting::PATIENCE;
 
 const RULES: usize = 120;
 

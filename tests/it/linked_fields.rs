@@ -31,8 +31,8 @@ use tokio::time::timeout;
 
 use crate::support::engine::{local_blobs, loopback, open_store, rule, standing_clock};
 use crate::support::receiver::{Act, Receiver};
+use crate::support::waiting::{PATIENCE, a_moment};
 
-const PATIENCE: Duration = Duration::from_secs(30);
 const INPUTS: &str = r#"{"secret": "sk-abc", "kept": 1.50}"#;
 const OUTPUTS: &str = r#"{"answer": "no sk-xyz here"}"#;
 
@@ -139,7 +139,7 @@ impl Scene {
                     return payload;
                 }
                 self.clock.advance(Duration::from_millis(500));
-                tokio::task::yield_now().await;
+                a_moment().await;
             }
         };
         let payload = timeout(PATIENCE, found).await.expect("the rule makes a payload");
@@ -172,7 +172,7 @@ impl Scene {
                 if deliveries.len() == count && deliveries.iter().all(|delivery| delivery.state != State::Pending) {
                     return deliveries;
                 }
-                tokio::task::yield_now().await;
+                a_moment().await;
             }
         };
         timeout(PATIENCE, wait).await.expect("the payload is fanned out and delivered")

@@ -29,10 +29,9 @@ use crate::host_process::{HostProcess, HostSettings, client};
 use crate::support::engine::{local_blobs, standing_clock};
 use crate::support::faulty_store::FaultyStore;
 use crate::support::payloads::{Payloads, runs};
+use crate::support::waiting::{PATIENCE, a_moment};
 
 const AGE: Duration = Duration::from_hours(24);
-const PATIENCE: Duration = Duration::from_secs(60);
-
 struct Scene {
     store: Arc<dyn Store>,
     blobs: Blobs,
@@ -135,8 +134,7 @@ impl Scene {
         let running = tokio::spawn(async move { stage.run(shutdown).await });
         let waiting = async {
             while !is_done().await {
-                // The store tells nobody of changes: look again soon.
-                tokio::time::sleep(Duration::from_millis(5)).await;
+                a_moment().await;
             }
         };
         tokio::time::timeout(PATIENCE, waiting).await.expect("the stage comes to this point in time");
@@ -330,7 +328,7 @@ async fn the_host_offloads_and_links_filters_and_plugins_meet_what_is_offloaded(
     let mut host = HostProcess::start(&settings);
     let waiting = async {
         while !host.log().contains("moved old inputs and outputs to the object store") {
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            a_moment().await;
         }
     };
     tokio::time::timeout(PATIENCE, waiting).await.expect("the host moves them");

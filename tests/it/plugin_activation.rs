@@ -11,7 +11,8 @@ use runhook_test_guests as guests;
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
-use crate::host_process::{BINARY, PATIENCE};
+use crate::host_process::BINARY;
+use crate::support::waiting::PATIENCE;
 
 const PAYLOAD: &[u8] = br#"{"rule_id":"r","runs":[{"id":"1","name":"a","status":"error","total_tokens":2}]}"#;
 

@@ -13,10 +13,11 @@ use runhook::plugin::{ChainOutcome, PluginInfo, PluginRuntime, Readiness, Runtim
 use runhook_test_guests as guests;
 use serde_json::{Value, json};
 
-use crate::host_process::{HostProcess, HostSettings, PATIENCE};
+use crate::host_process::{HostProcess, HostSettings};
 use crate::ledger::Arrivals;
 use crate::support::engine::standing_clock;
 use crate::support::recording_receiver;
+use crate::support::waiting::{PATIENCE, a_moment};
 
 const RULE: &str = "9d1c9a7e-4444-4c38-9d5e-0d7a3c1f9b10";
 
@@ -138,7 +139,7 @@ async fn a_quarantine_is_of_one_configuration_and_of_one_file() {
     let begun = std::time::Instant::now();
     while scene.info().hash == before {
         assert!(begun.elapsed() < PATIENCE, "{:?}", scene.info());
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        a_moment().await;
     }
     assert_eq!(scene.kind("good").await, None, "a new file starts clean");
     assert!(scene.info().quarantines.is_empty());

@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 
-use crate::host_process::{HostProcess, HostSettings, PATIENCE};
+use crate::host_process::{HostProcess, HostSettings};
 use crate::support::payloads::Payloads;
 use crate::support::peers::{Peer, python_scripts, python_with};
+use crate::support::waiting::PATIENCE;
 
 const RULE: &str = "7a1c9a7e-2222-4c38-9d5e-0d7a3c1f9b10";
 

@@ -25,8 +25,8 @@ use serde_json::json;
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 
-use crate::host_process::PATIENCE;
 use crate::support::engine::{local_blobs, loopback, rule, standing_clock};
+use crate::support::waiting::{PATIENCE, a_moment};
 
 struct Scene {
     store: Arc<dyn Store>,
@@ -148,7 +148,7 @@ impl Scene {
     async fn until(&self, is_there: impl Fn(&[Delivery]) -> bool) {
         let wait = async {
             while !is_there(&self.all().await) {
-                tokio::time::sleep(Duration::from_millis(5)).await;
+                a_moment().await;
             }
         };
         if tokio::time::timeout(PATIENCE, wait).await.is_err() {
@@ -161,7 +161,7 @@ impl Scene {
         let wait = async {
             while !is_there(&self.all().await) {
                 self.clock.advance(Duration::from_millis(100));
-                tokio::time::sleep(Duration::from_millis(5)).await;
+                a_moment().await;
             }
         };
         if tokio::time::timeout(PATIENCE, wait).await.is_err() {

@@ -26,9 +26,9 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use crate::support::engine::{local_blobs, rule, standing_clock};
+use crate::support::waiting::{PATIENCE, a_moment};
 
 const DAY: Duration = Duration::from_hours(24);
-const PATIENCE: Duration = Duration::from_secs(60);
 const PERIODS: Periods = Periods { runs: DAY, history: Duration::from_hours(48) };
 
 struct Scene {
@@ -126,8 +126,7 @@ impl Scene {
         let running = tokio::spawn(async move { stage.run(shutdown).await });
         let waiting = async {
             while !is_done().await {
-                // The store tells nobody of changes: look again soon.
-                tokio::time::sleep(Duration::from_millis(5)).await;
+                a_moment().await;
             }
         };
         tokio::time::timeout(PATIENCE, waiting).await.expect("the stage comes to this point in time");

@@ -19,8 +19,9 @@ use runhook_test_guests as guests;
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
-use crate::host_process::{BINARY, PATIENCE};
+use crate::host_process::BINARY;
 use crate::support::children::{Child, children};
+use crate::support::waiting::PATIENCE;
 
 const PAYLOAD: &[u8] = br#"{"rule_id":"r","runs":[{"id":"1","name":"a","status":"error"}]}"#;
 

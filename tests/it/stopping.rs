@@ -4,8 +4,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::host_process::{HostProcess, HostSettings, PATIENCE};
+use crate::host_process::{HostProcess, HostSettings};
 use crate::support::receiver::{Act, Receiver};
+use crate::support::waiting::{PATIENCE, a_moment};
 
 const RULE: &str = "6e3c9a7e-4444-4c38-9d5e-0d7a3c1f9b10";
 const PAYLOAD: &str = r#"{"rule_id":"r","runs":[{"id":"1","status":"success"}]}"#;
@@ -36,7 +37,7 @@ async fn host_with_an_attempt_in_flight(settings: &HostSettings, receiver: &Rece
 async fn until(what: &str, is_there: impl Fn() -> bool) {
     let wait = async {
         while !is_there() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
+            a_moment().await;
         }
     };
     tokio::time::timeout(PATIENCE, wait).await.unwrap_or_else(|_| panic!("{what} never comes"));

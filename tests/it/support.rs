@@ -16,5 +16,6 @@ mod recording;
 pub(crate) mod request;
 pub(crate) mod tls;
 pub(crate) mod token_server;
+pub(crate) mod waiting;
 
 pub(crate) use recording::recording_receiver;

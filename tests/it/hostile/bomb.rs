@@ -10,9 +10,10 @@ use runhook_test_guests as guests;
 use serde_json::json;
 use zeroize::Zeroizing;
 
-use crate::host_process::{BINARY, PATIENCE};
+use crate::host_process::BINARY;
 use crate::hostile::handmade::Handmade;
 use crate::support::plugin_scene::{good, payload};
+use crate::support::waiting::{PATIENCE, a_moment};
 
 /// CPU time that the test leaves a child, in place of the minute that it has by itself.
 const CPU_SECONDS: u64 = 2;
@@ -84,7 +85,7 @@ async fn a_component_that_never_compiles_is_given_up_and_nobody_waits_for_it() {
             assert!(matches!(outcome, ChainOutcome::Send(_)), "{outcome:?}");
             (served, slowest) = (served + 1, slowest.max(asked.elapsed()));
         }
-        tokio::time::sleep(Duration::from_millis(10)).await;
+        a_moment().await;
     };
     println!("given up after {:?}; {served} payloads meanwhile, the slowest in {slowest:?}: {error}", begun.elapsed());
     assert!(error.contains("CPU time that a plugin has to be compiled"), "{error}");

@@ -14,8 +14,8 @@ use runhook::plugin::{ChainOutcome, PluginInfo, PluginPolicy, PluginRuntime};
 use runhook_test_guests as guests;
 use serde_json::json;
 
-use crate::host_process::PATIENCE;
 use crate::support::plugin_scene::{Scene, payload};
+use crate::support::waiting::{PATIENCE, a_moment};
 
 /// Waits until the file's plugin is as it should be.
 async fn until(scene: &Scene, file: &str, is_so: impl Fn(&PluginInfo) -> bool) {
@@ -23,7 +23,7 @@ async fn until(scene: &Scene, file: &str, is_so: impl Fn(&PluginInfo) -> bool) {
     let listed = || scene.runtime.plugins().into_iter().find(|plugin| plugin.file.as_deref() == Some(file));
     while !listed().is_some_and(|plugin| is_so(&plugin)) {
         assert!(begun.elapsed() < PATIENCE, "{:?}", listed());
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        a_moment().await;
     }
 }
 

@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 use runhook::limits::{FANOUTS_MAX, SHUTDOWN_GRACE};
 use runhook_test_guests as guests;
 
-use crate::host_process::{HostProcess, HostSettings, PATIENCE};
+use crate::host_process::{HostProcess, HostSettings};
 use crate::ledger::Arrivals;
 use crate::support::recording_receiver;
+use crate::support::waiting::PATIENCE;
 
 const RULE: &str = "9d1c9a7e-4444-4c38-9d5e-0d7a3c1f9b10";
 

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use runhook::blobs::{BlobSettings, Blobs, LocalSettings, SigningKey};
@@ -30,9 +29,7 @@ use tempfile::TempDir;
 use tokio::task::JoinHandle;
 
 use crate::support::faulty_store::FaultyStore;
-
-/// Longer than the slowest attempt.
-const PATIENCE: Duration = Duration::from_secs(30);
+use crate::support::waiting::{PATIENCE, a_moment};
 
 pub(crate) struct Engine {
     pub(crate) store: Arc<dyn Store>,
@@ -196,8 +193,7 @@ impl Engine {
                 if is_there(&record) {
                     return record;
                 }
-                // The store tells nobody of changes: look again soon.
-                tokio::time::sleep(Duration::from_millis(5)).await;
+                a_moment().await;
             }
         };
         tokio::time::timeout(PATIENCE, wait).await.expect("the delivery comes to this point in time")
@@ -216,8 +212,7 @@ impl Engine {
     pub(crate) async fn until(&self, is_so: impl Fn(&Self) -> bool) {
         let wait = async {
             while !is_so(self) {
-                // Nobody is told: look again soon.
-                tokio::time::sleep(Duration::from_millis(2)).await;
+                a_moment().await;
             }
         };
         tokio::time::timeout(PATIENCE, wait).await.expect("it comes to this in time");

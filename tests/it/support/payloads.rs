@@ -2,13 +2,12 @@
 
 use std::sync::Arc;
 
+use crate::support::waiting::PATIENCE;
 use axum::Router;
 use axum::body::Bytes;
 use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-
-use crate::host_process::PATIENCE;
 
 /// What arrived so far.
 #[derive(Clone)]

@@ -10,7 +10,8 @@ use std::process::{Command, Stdio};
 use rustix::fs::statvfs;
 use serde_json::Value;
 
-use crate::host_process::{HostProcess, PATIENCE};
+use crate::host_process::HostProcess;
+use crate::support::waiting::PATIENCE;
 
 /// To fill up more would take long, and somebody may need it.
 const SMALL_DISK_BYTES_MAX: u64 = 256 * 1024 * 1024;

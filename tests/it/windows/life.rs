@@ -18,6 +18,7 @@ use runhook::store::{RuleChanges, Store};
 
 use crate::support::engine::local_blobs;
 use crate::support::faulty_store::FaultyStore;
+use crate::support::waiting::a_moment;
 
 /// Small, so that windows have many pages and parts.
 pub(super) const PACE: Pace = Pace { runs_per_payload_max: 3, look_runs_max: 4, looked_at_step: 5 };
@@ -62,8 +63,7 @@ impl Life {
         let quiet = async {
             while !self.is_quiet(rules).await {
                 self.clock.advance(Duration::from_millis(500));
-                // The store tells nobody of changes: look again soon, and leave the cores to who works.
-                tokio::time::sleep(Duration::from_millis(1)).await;
+                a_moment().await;
             }
         };
         tokio::select! {
@@ -99,6 +99,6 @@ pub(super) async fn open(folder: &Path) -> Arc<dyn Store> {
         if let Ok(store) = SqliteStore::open(folder, keyring) {
             return Arc::new(store);
         }
-        tokio::task::yield_now().await;
+        a_moment().await;
     }
 }
