@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::ops::Range;
 
 use serde::de::{self, Deserializer, Visitor};
 
@@ -23,10 +24,60 @@ pub enum Place {
 /// let shout = |text: &str, place| (place == Place::Value).then(|| text.to_uppercase());
 /// assert_eq!(rewrite(r#"{"a": ["caf\u00e9", 1.50]}"#, shout).as_deref(), Some(r#"{"a": ["CAFÉ", 1.50]}"#));
 /// ```
-pub fn rewrite(json: &str, mut edit: impl FnMut(&str, Place) -> Option<String>) -> Option<String> {
+pub fn rewrite(json: &str, edit: impl FnMut(&str, Place) -> Option<String>) -> Option<String> {
+    rewrite_each(json, |from| next_string(json, from), edit)
+}
+
+/// As [`rewrite`], where little is looked for and rarely there: the closure `end_of_next` looks for it in the JSON as it
+/// is written, and only the strings in which something may stand are unescaped and offered. These are the ones in which
+/// it finds an end, and the ones with an escape or another character than ASCII, in which it is not asked.
+///
+/// `end_of_next(text, from)` tells where in `text` the first occurrence ends that begins at `from` or after it. What it
+/// looks for has to be found also where other text stands before and after it, as it is by a regular expression without
+/// `^` and `$`.
+///
+/// ```
+/// use runhook_sdk::strings::rewrite_found;
+///
+/// let end_of_next = |text: &str, from| text[from..].find("sk-").map(|at| from + at + "sk-".len());
+/// let hide = |text: &str, _| text.contains("sk-").then(|| "#".to_owned());
+/// assert_eq!(rewrite_found(r#"["a", "sk-1"]"#, end_of_next, hide).as_deref(), Some(r##"["a", "#"]"##));
+/// ```
+pub fn rewrite_found(
+    json: &str,
+    mut end_of_next: impl FnMut(&str, usize) -> Option<usize>,
+    edit: impl FnMut(&str, Place) -> Option<String>,
+) -> Option<String> {
+    let mut plain = 0..0;
+    let next = |mut from: usize| loop {
+        if plain.end <= from {
+            plain = from..from + plain_length(&json.as_bytes()[from..]);
+        }
+        let end = end_of_next(&json[..plain.end], from);
+        let at = end.or((plain.end < json.len()).then_some(plain.end))?;
+        let mut token = next_string(json, from)?;
+        while token.end <= at {
+            token = next_string(json, token.end)?;
+        }
+        // It ends between strings: no string before this one has it.
+        if end.is_some_and(|end| from < token.start && end <= token.start) {
+            from = token.start;
+            continue;
+        }
+        return Some(token);
+    };
+    rewrite_each(json, next, edit)
+}
+
+/// Offers the strings that `next` finds, from a place between strings on.
+fn rewrite_each(
+    json: &str,
+    mut next: impl FnMut(usize) -> Option<Range<usize>>,
+    mut edit: impl FnMut(&str, Place) -> Option<String>,
+) -> Option<String> {
     let mut written: Option<String> = None;
     let (mut copied, mut from) = (0, 0);
-    while let Some(token) = next_string(json, from) {
+    while let Some(token) = next(from) {
         from = token.end;
         let place = if json[token.end..].trim_start().starts_with(':') { Place::Key } else { Place::Value };
         let Some(new) = edit(&unescaped(&json[token.clone()]), place) else { continue };
@@ -40,8 +91,17 @@ pub fn rewrite(json: &str, mut edit: impl FnMut(&str, Place) -> Option<String>) 
     Some(written)
 }
 
+/// How long the text reads as it is written: all ASCII, no escapes.
+fn plain_length(text: &[u8]) -> usize {
+    let is_plain = |byte: &u8| byte.is_ascii() && *byte != b'\\';
+    // No early end within a block, so that it is looked at in one go.
+    let blocks = text.chunks_exact(64).take_while(|block| block.iter().fold(true, |all, byte| all & is_plain(byte)));
+    let length = blocks.count() * 64;
+    length + text[length..].iter().take_while(|byte| is_plain(byte)).count()
+}
+
 /// The next string with its quotes.
-fn next_string(json: &str, from: usize) -> Option<std::ops::Range<usize>> {
+fn next_string(json: &str, from: usize) -> Option<Range<usize>> {
     let start = from + memchr::memchr(b'"', json.as_bytes().get(from..)?)?;
     let mut at = start + 1;
     loop {

@@ -1,11 +1,11 @@
 //! Removes secrets: what stands at JSON pointers in each run, and what matches regular expressions anywhere in the
 //! payload, keys included. Leaves no twin: what else carries the data, or could and cannot be read, goes too.
 
+mod ascii;
 mod patterns;
 
 use runhook_sdk::prelude::*;
 use runhook_sdk::serde::de::{Deserializer, Error as _};
-use runhook_sdk::strings::rewrite;
 
 use crate::patterns::Patterns;
 
@@ -47,7 +47,7 @@ fn redact(payload: &Payload, config: &Config) -> Result<()> {
         return Ok(());
     }
     // What lies elsewhere is part of this; a link that is left leads to what cannot be read.
-    let clean = rewrite(&payload.json(), |text, _| config.patterns.replace(text, &config.replacement));
+    let clean = config.patterns.replace(&payload.json(), &config.replacement);
     clean.map_or(Ok(()), |clean| payload.set_json("", &clean))?;
     for run in payload {
         for unreadable in ["/inputs_s3_urls", "/outputs_s3_urls", "/s3_urls"] {

@@ -1,14 +1,20 @@
 //! The regular expressions.
 
 use regex::{NoExpand, Regex, RegexSet};
+use regex_automata::util::syntax;
 use runhook_sdk::prelude::*;
 use runhook_sdk::serde::de::{Deserializer, Error as _};
+use runhook_sdk::strings::{rewrite, rewrite_found};
+
+use crate::ascii::AsciiSearch;
 
 #[derive(Default)]
 pub(crate) struct Patterns {
     each: Vec<Regex>,
     /// All at once, asked first: most strings match none. None where they are too large together.
     any: Option<RegexSet>,
+    /// Where to look in the JSON as it is written. None where that finds less.
+    ascii: Option<AsciiSearch>,
 }
 
 impl Patterns {
@@ -16,8 +22,16 @@ impl Patterns {
         self.each.is_empty()
     }
 
-    /// The text without what they match; none where they match nothing.
-    pub(crate) fn replace(&self, text: &str, replacement: &str) -> Option<String> {
+    /// The JSON without what they match in its strings; none where they match nothing.
+    pub(crate) fn replace(&self, json: &str, replacement: &str) -> Option<String> {
+        let edit = |text: &str, _| self.replace_in(text, replacement);
+        match &self.ascii {
+            Some(ascii) => rewrite_found(json, |text, from| ascii.end_of_next(text, from), edit),
+            None => rewrite(json, edit),
+        }
+    }
+
+    fn replace_in(&self, text: &str, replacement: &str) -> Option<String> {
         if self.any.as_ref().is_some_and(|any| !any.is_match(text)) {
             return None;
         }
@@ -39,5 +53,70 @@ pub(crate) fn compiled<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Pat
     };
     let patterns = Vec::<String>::deserialize(deserializer)?;
     let each = patterns.iter().map(compile).collect::<Result<_, _>>()?;
-    Ok(Patterns { each, any: RegexSet::new(&patterns).ok() })
+    // Where a text begins or ends is not seen with other text around it.
+    let is_anchored =
+        |pattern: &String| syntax::parse(pattern).is_ok_and(|parsed| parsed.properties().look_set().contains_anchor());
+    let ascii = if patterns.iter().any(is_anchored) { None } else { AsciiSearch::new(&patterns) };
+    Ok(Patterns { each, any: RegexSet::new(&patterns).ok(), ascii })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use runhook_sdk::serde_json::json;
+
+    use super::*;
+
+    const PATTERNS: [&str; 14] = [
+        "ab", "a+b", r"\bab\b", r"\Bb", "[^a]b", "a.*b", "(?i)AB", "^a", "b$", "(?m)^b", "é", r"\d{2,}", r"a\nb",
+        r"[\w-]+@",
+    ];
+
+    fn compiled_from(patterns: &[&str]) -> Patterns {
+        compiled(&json!(patterns)).expect("patterns")
+    }
+
+    /// Something to find in one text or two of many, so that no other find hides that one is missed.
+    fn texts() -> impl Strategy<Value = Vec<String>> {
+        let filler = prop::collection::vec("[x ]{0,5}", 0..40);
+        let texts =
+            prop::collection::vec(("[ab1@ -]{0,4}|[abA1@\" \\\\\né{}:,-]{0,6}", any::<prop::sample::Index>()), 1..3);
+        (filler, texts).prop_map(|(mut all, texts)| {
+            for (text, at) in texts {
+                all.insert(at.index(all.len() + 1), text);
+            }
+            all
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+        #[test]
+        fn what_is_found_as_it_is_written_is_what_is_in_the_strings(
+            texts in texts(),
+            chosen in prop::sample::subsequence(PATTERNS.to_vec(), 1..4),
+        ) {
+            let json = json!({"runs": texts, "b": {"b": 1}}).to_string();
+            let patterns = compiled_from(&chosen);
+            let found = patterns.replace(&json, "#");
+            let without = Patterns { ascii: None, ..patterns };
+            prop_assert_eq!(found, without.replace(&json, "#"));
+        }
+    }
+
+    #[test]
+    fn only_where_a_text_begins_or_ends_is_not_looked_for_as_it_is_written() {
+        for pattern in PATTERNS {
+            let is_anchored = ["^a", "b$", "(?m)^b"].contains(&pattern);
+            assert_eq!(compiled_from(&[pattern]).ascii.is_none(), is_anchored, "{pattern}");
+        }
+    }
+
+    #[test]
+    fn a_large_table_is_not_made_and_all_is_found() {
+        let patterns = compiled_from(&["a.{200}b.{200}c", r"\p{Greek}+"]);
+        assert!(patterns.ascii.is_none());
+        assert_eq!(patterns.replace(&json!(["αβγ"]).to_string(), "#").as_deref(), Some(r##"["#"]"##));
+    }
 }
