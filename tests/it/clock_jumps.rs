@@ -20,7 +20,7 @@ use runhook::model::payload::PendingPayload;
 use runhook::model::retry::{Profile, Retry};
 use runhook::model::rule::Rule;
 use runhook::outbound::HttpSender;
-use runhook::plugin::{RuntimeSettings, WasmRuntime};
+use runhook::plugin::WasmRuntime;
 use runhook::rulebook::RuleBook;
 use runhook::shutdown::{self, ShutdownTrigger};
 use runhook::store::{DeliveryQuery, NewPayload, RuleChanges, Store};
@@ -28,6 +28,7 @@ use tempfile::TempDir;
 use tokio::time::timeout;
 
 use crate::support::engine::{local_blobs, loopback, open_store, rule, standing_clock};
+use crate::support::plugin_cache;
 use crate::support::receiver::{Act, Received, Receiver};
 use crate::support::waiting::{PATIENCE, a_moment};
 
@@ -100,7 +101,7 @@ impl Scene {
         let (fanout, hints) = Fanout::new(fanout::Parts {
             store: store.clone(),
             rulebook,
-            plugins: Arc::new(WasmRuntime::start(RuntimeSettings::default()).unwrap()),
+            plugins: Arc::new(WasmRuntime::start(plugin_cache::settings()).unwrap()),
             dispatch: dispatch.clone(),
             blobs: local_blobs(directory.path()),
             fetch: sender,

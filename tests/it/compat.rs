@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::host_process::BINARY;
+use crate::support::plugin_cache;
 use runhook::model::plugin::PluginUse;
 use runhook::plugin::{ChainOutcome, PluginLimits, PluginPolicy, PluginRuntime, RuntimeSettings, WasmRuntime};
 use serde_json::{Value, json};
@@ -58,7 +59,7 @@ async fn sent(folder: &Path) -> BTreeMap<String, String> {
         directory: Some(directory.path().to_owned()),
         policy: PluginPolicy::with_limits(limits),
         program: Some(BINARY.into()),
-        ..RuntimeSettings::default()
+        ..plugin_cache::settings()
     };
     let runtime = WasmRuntime::start(settings).unwrap();
     let mut sent = BTreeMap::new();

@@ -10,13 +10,14 @@ use runhook::fanout::{self, Fanout, Hints};
 use runhook::model::ids::{HostId, PayloadId, RuleId};
 use runhook::model::payload::PendingPayload;
 use runhook::outbound::HttpSender;
-use runhook::plugin::{RuntimeSettings, WasmRuntime};
+use runhook::plugin::WasmRuntime;
 use runhook::rulebook::RuleBook;
 use runhook::shutdown::{self, ShutdownTrigger};
 use runhook::store::{DeliveryQuery, NewPayload, RuleChanges, Store};
 use tempfile::TempDir;
 
 use crate::support::engine::{local_blobs, loopback, open_store, rule, standing_clock};
+use crate::support::plugin_cache;
 use crate::support::waiting::a_moment;
 
 struct Scene {
@@ -42,7 +43,7 @@ impl Scene {
         let owner = HostId::generate();
         let sender = Arc::new(HttpSender::new(loopback()).unwrap());
         let dispatch = Dispatch::new(store.clone(), rulebook.clone(), sender.clone(), shared.clone(), owner);
-        let plugins = Arc::new(WasmRuntime::start(RuntimeSettings::default()).unwrap());
+        let plugins = Arc::new(WasmRuntime::start(plugin_cache::settings()).unwrap());
         let (fanout, hints) = Fanout::new(fanout::Parts {
             store: store.clone(),
             rulebook,

@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 
 use crate::host_process::{BINARY, HostProcess, HostSettings};
 use crate::support::children::{Child, children, children_of};
+use crate::support::plugin_cache;
 use crate::support::waiting::{PATIENCE, a_moment};
 
 const PAYLOAD: &[u8] = br#"{"rule_id":"r","runs":[
@@ -43,7 +44,7 @@ impl Scene {
             directory: Some(directory.path().to_owned()),
             policy: PluginPolicy { terms, ..PluginPolicy::default() },
             program: Some(BINARY.into()),
-            ..RuntimeSettings::default()
+            ..plugin_cache::settings()
         };
         Self { runtime: WasmRuntime::start(settings).unwrap(), _directory: directory }
     }

@@ -20,7 +20,7 @@ use runhook::model::plugin::PluginUse;
 use runhook::model::rule::{Rule, RunSource};
 use runhook::model::run::{Layer, RunWrite};
 use runhook::outbound::{AddressPolicy, HttpSender};
-use runhook::plugin::{ChainOutcome, Fetched, PluginRuntime, RuntimeSettings, WasmRuntime};
+use runhook::plugin::{ChainOutcome, Fetched, PluginRuntime, WasmRuntime};
 use runhook::rulebook::RuleBook;
 use runhook::shutdown;
 use runhook::store::runs::{NewRun, NewRuns};
@@ -30,6 +30,7 @@ use tempfile::TempDir;
 use tokio::time::timeout;
 
 use crate::support::engine::{local_blobs, loopback, open_store, rule, standing_clock};
+use crate::support::plugin_cache;
 use crate::support::receiver::{Act, Receiver};
 use crate::support::waiting::{PATIENCE, a_moment};
 
@@ -82,7 +83,7 @@ impl Scene {
         let (fanout, hints) = Fanout::new(fanout::Parts {
             store: store.clone(),
             rulebook: rulebook.clone(),
-            plugins: Arc::new(WasmRuntime::start(RuntimeSettings::default()).unwrap()),
+            plugins: Arc::new(WasmRuntime::start(plugin_cache::settings()).unwrap()),
             dispatch,
             blobs: blobs.clone(),
             fetch: Arc::new(HttpSender::new(policy).unwrap()),
@@ -379,7 +380,7 @@ async fn run_with(chain: &Value, fetched: &[(&str, Result<&'static str, &str>)])
         let value = value.map(|text| linked_value(Bytes::from_static(text.as_bytes())).unwrap());
         all.insert((*url).to_owned(), value.map_err(str::to_owned));
     }
-    let runtime = WasmRuntime::start(RuntimeSettings::default()).unwrap();
+    let runtime = WasmRuntime::start(plugin_cache::settings()).unwrap();
     (document.clone(), runtime.run_with(&plugins(chain), PayloadId::generate(), document, Arc::new(all)).await)
 }
 

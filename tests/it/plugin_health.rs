@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use crate::host_process::{HostProcess, HostSettings};
 use crate::ledger::Arrivals;
 use crate::support::engine::standing_clock;
+use crate::support::plugin_cache;
 use crate::support::recording_receiver;
 use crate::support::waiting::{PATIENCE, a_moment};
 
@@ -41,7 +42,7 @@ impl Scene {
         let settings = RuntimeSettings {
             directory: Some(directory.path().to_owned()),
             clock: Arc::new(clock.clone()),
-            ..RuntimeSettings::default()
+            ..plugin_cache::settings()
         };
         Self { runtime: WasmRuntime::start(settings).unwrap(), clock, file, _directory: directory }
     }

@@ -17,7 +17,7 @@ use runhook::matching::{self, Matching, Pace};
 use runhook::model::ids::HostId;
 use runhook::model::secret::Secret;
 use runhook::outbound::HttpSender;
-use runhook::plugin::{PluginRuntime, RuntimeSettings, WasmRuntime};
+use runhook::plugin::{PluginRuntime, WasmRuntime};
 use runhook::reading::Reading;
 use runhook::rotation::Rotation;
 use runhook::rulebook::RuleBook;
@@ -30,6 +30,7 @@ use crate::host_process::{HostProcess, HostSettings, client};
 use crate::ledger::Arrivals;
 use crate::support::engine::{self, local_blobs, open_store};
 use crate::support::faulty_store::FaultyStore;
+use crate::support::plugin_cache;
 use crate::support::recording_receiver;
 use crate::support::tls::self_signed;
 
@@ -239,7 +240,7 @@ async fn a_store_that_cannot_keep_up_is_answered_503_in_time_to_try_again() {
     rule.relay_secret = Some(Secret::new("relay"));
     let path = format!("relay/{}?secret=relay", rule.id);
     rulebook.begin_change().await.commit(RuleChanges { put: vec![rule], delete: Vec::new() }).await.unwrap();
-    let plugins: Arc<dyn PluginRuntime> = Arc::new(WasmRuntime::start(RuntimeSettings::default()).unwrap());
+    let plugins: Arc<dyn PluginRuntime> = Arc::new(WasmRuntime::start(plugin_cache::settings()).unwrap());
     let sender = Arc::new(HttpSender::new(engine::loopback()).unwrap());
     let owner = HostId::generate();
     let dispatch = Dispatch::new(store.clone(), rulebook.clone(), sender.clone(), clock.clone(), owner);

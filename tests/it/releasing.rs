@@ -26,6 +26,7 @@ use tempfile::TempDir;
 use tokio::task::JoinHandle;
 
 use crate::support::engine::{local_blobs, loopback, rule, standing_clock};
+use crate::support::plugin_cache;
 use crate::support::waiting::{PATIENCE, a_moment};
 
 struct Scene {
@@ -62,7 +63,7 @@ impl Scene {
         let settings = RuntimeSettings {
             directory: Some(folder.path().join("plugins")),
             clock: shared.clone(),
-            ..RuntimeSettings::default()
+            ..plugin_cache::settings()
         };
         let plugins: Arc<dyn PluginRuntime> = Arc::new(WasmRuntime::start(settings).unwrap());
         let (owner, sender) = (HostId::generate(), Arc::new(HttpSender::new(loopback()).unwrap()));

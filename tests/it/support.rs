@@ -10,6 +10,7 @@ pub(crate) mod guest_crate;
 pub(crate) mod liar;
 pub(crate) mod payloads;
 pub(crate) mod peers;
+pub(crate) mod plugin_cache;
 pub(crate) mod plugin_scene;
 pub(crate) mod receiver;
 mod recording;

@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::host_process::BINARY;
+use crate::support::plugin_cache;
 
 /// Longer than any guest may run on a busy machine.
 pub(crate) const BOUND: Duration = Duration::from_secs(10);
@@ -79,7 +80,7 @@ impl Scene {
             policy,
             program: Some(BINARY.into()),
             clock: Arc::new(LeapingClock::default()),
-            ..RuntimeSettings::default()
+            ..plugin_cache::settings()
         };
         let name = file.strip_suffix(".wasm").unwrap().replace('_', "-");
         Self { runtime: WasmRuntime::start(settings).unwrap(), name, directory }
