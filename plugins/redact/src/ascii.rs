@@ -1,34 +1,41 @@
 //! A search for all patterns at once in the ASCII text between two quotes, faster than one after another.
 
 use regex_automata::dfa::{Automaton, StartKind, dense};
-use regex_automata::nfa::thompson;
+use regex_automata::nfa::thompson::Compiler;
 use regex_automata::util::primitives::StateID;
-use regex_automata::util::syntax;
 use regex_automata::{Anchored, Input};
+use regex_syntax::ParserBuilder;
+use regex_syntax::hir::{Hir, HirKind, Repetition};
 
 /// Each step waits for the table; that many do so at once.
 const LANES: usize = 4;
 
-/// Where a table would be larger, there is none.
-const TABLE_BYTES_MAX: usize = 512 * 1024;
+/// Where a table would be larger, there is none: making one takes time as well.
+const TABLE_BYTES_MAX: usize = 192 * 1024;
 
+/// Counting further would multiply the states of one pattern by those of the others.
+const COUNTED_MAX: u32 = 4;
+
+/// Finds every text that a pattern matches, and some others that are like it.
 pub(crate) struct AsciiSearch(dense::DFA<Vec<u32>>);
 
 impl AsciiSearch {
     /// None where a pattern needs more than ASCII or a large table.
     pub(crate) fn new(patterns: &[String]) -> Option<Self> {
+        let mut parser = ParserBuilder::new().unicode(false).utf8(false).build();
+        let patterns = patterns.iter().map(|pattern| parser.parse(pattern).ok().map(|parsed| relaxed(&parsed)));
+        let patterns: Vec<Hir> = patterns.collect::<Option<_>>()?;
+        let nfa = Compiler::new().build_many_from_hir(&patterns).ok()?;
         let config = dense::Config::new()
             .start_kind(StartKind::Unanchored)
             // All states that are special are of matches then.
             .accelerate(false)
             .dfa_size_limit(Some(TABLE_BYTES_MAX))
             .determinize_size_limit(Some(2 * TABLE_BYTES_MAX));
-        let mut builder = dense::Builder::new();
-        builder.configure(config).syntax(syntax::Config::new().unicode(false).utf8(false));
-        builder.thompson(thompson::Config::new().utf8(false)).build_many(patterns).ok().map(Self)
+        dense::Builder::new().configure(config).build_from_nfa(&nfa).ok().map(Self)
     }
 
-    /// Where the first match ends that begins at `from` or after it, of those that have no quote within.
+    /// Where the first find ends that begins at `from` or after it, of those that have no quote within.
     pub(crate) fn end_of_next(&self, text: &str, from: usize) -> Option<usize> {
         if !self.may_match(text.as_bytes(), from) {
             return None;
@@ -74,5 +81,24 @@ impl AsciiSearch {
             }
         }
         self.0.is_match_state(self.0.next_eoi_state(state))
+    }
+}
+
+/// A pattern that matches what this one does, and counts less.
+fn relaxed(pattern: &Hir) -> Hir {
+    match pattern.kind() {
+        HirKind::Repetition(repetition) => {
+            let is_short = repetition.max.unwrap_or(repetition.min) <= COUNTED_MAX;
+            Hir::repetition(Repetition {
+                min: repetition.min.min(COUNTED_MAX),
+                max: repetition.max.filter(|_| is_short),
+                greedy: repetition.greedy,
+                sub: Box::new(relaxed(&repetition.sub)),
+            })
+        }
+        HirKind::Capture(capture) => relaxed(&capture.sub),
+        HirKind::Concat(parts) => Hir::concat(parts.iter().map(relaxed).collect()),
+        HirKind::Alternation(parts) => Hir::alternation(parts.iter().map(relaxed).collect()),
+        HirKind::Empty | HirKind::Literal(_) | HirKind::Class(_) | HirKind::Look(_) => pattern.clone(),
     }
 }
