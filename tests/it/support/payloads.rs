@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use crate::support::waiting::PATIENCE;
 use axum::Router;
 use axum::body::Bytes;
 use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+
+use crate::support::waiting::PATIENCE;
 
 /// What arrived so far.
 #[derive(Clone)]

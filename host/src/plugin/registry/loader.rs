@@ -9,7 +9,7 @@ use tracing::warn;
 use wasmtime::Engine;
 use wasmtime::component::{Component, Linker};
 
-use crate::model::plugin::PluginName;
+use crate::model::plugin::{PluginFailureKind, PluginName};
 use crate::plugin::RuntimeSettings;
 use crate::plugin::guests::Guests;
 use crate::plugin::limits::PluginLimits;
@@ -163,7 +163,12 @@ impl Loader {
             return Ok((about(&String::from_utf8_lossy(&kept.into_bytes()))?, true));
         }
         let called = Called { name, component, config: None };
-        let described = on_own_thread(|| self.guests.describe(called, limits));
+        let describe = || on_own_thread(|| self.guests.describe(called, limits));
+        // A busy machine must not refuse an honest plugin: payloads would be held for it.
+        let described = match describe() {
+            Err(failure) if failure.kind == PluginFailureKind::Deadline => describe(),
+            other => other,
+        };
         let json = described.map_err(|failure| failure.to_string())?;
         let about = about(&json)?;
         if let Some(cache) = &self.cache {
