@@ -142,8 +142,9 @@ impl Dispatch {
     pub async fn run(&self, shutdown: Shutdown) {
         let mut watch = ClockWatch::default();
         while !shutdown.is_requested() {
-            let now = self.0.clock.now();
             let next = self.claim_all_due(&shutdown).await;
+            // Not of before the claims, which can take seconds: what was attempted meanwhile is not of a clock ahead.
+            let now = self.0.clock.now();
             if watch.look(&*self.0.store, now).await {
                 continue;
             }

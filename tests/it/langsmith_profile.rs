@@ -248,9 +248,10 @@ async fn backoff_holds_on_the_real_clock() {
     let record = engine.settled(id).await;
     assert_eq!(outcomes(&record), [Outcome::ServerError, Outcome::ServerError, Outcome::Delivered]);
     let at: Vec<Instant> = receiver.received().iter().map(|received| received.at).collect();
-    let (first, second) = ((at[1] - at[0]).as_secs_f64(), (at[2] - at[1]).as_secs_f64());
-    assert!((0.79..1.9).contains(&first), "{first}");
-    assert!((1.59..3.1).contains(&second), "{second}");
+    let (first, second) = (at[1] - at[0], at[2] - at[1]);
+    // A disk that others keep busy makes it later, by seconds.
+    assert!(first >= Duration::from_millis(790) && second >= Duration::from_millis(1_590), "{first:?} {second:?}");
+    assert!(first + second < Duration::from_secs(30), "{first:?} {second:?}");
 }
 
 // Lost after sending: failed, not retried.
