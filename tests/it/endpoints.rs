@@ -120,7 +120,7 @@ async fn what_failed_is_found_and_replayed_once() {
     let replay = |more: &[&str]| host.cli_ok(&[&["deliveries", "replay"], &failed[..], more].concat());
     assert!(replay(&["--dry-run"]).starts_with("3 deliveries would be replayed\n"));
     assert_eq!(receiver.received().len(), 3);
-    assert_eq!(replay(&["--until", "30m"]), "replayed 0 deliveries: 0 sent\n");
+    assert_eq!(replay(&["--until", "30m"]), "replayed 0 deliveries: 0 pending\n");
     // Two operators at once, who both may find all three.
     std::thread::scope(|scope| {
         for _ in 0..2 {
@@ -129,7 +129,7 @@ async fn what_failed_is_found_and_replayed_once() {
     });
     let of_plain = host.deliveries("&webhook_id=plain").await;
     assert_eq!(of_plain.iter().filter(|delivery| delivery["replay_of"].is_string()).count(), 3);
-    assert_eq!(replay(&[]), "replayed 0 deliveries: 0 sent\n", "what was replayed is not replayed again");
+    assert_eq!(replay(&[]), "replayed 0 deliveries: 0 pending\n", "what was replayed is not replayed again");
     let nothing = host.cli(&["deliveries", "replay"]);
     assert!(!nothing.status.success());
 }

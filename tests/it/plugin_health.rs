@@ -265,7 +265,7 @@ async fn an_operator_sees_what_failed_and_replays_it_all_once_the_plugin_is_mend
     assert!(replay(&["--dry-run"]).starts_with("3 deliveries would be replayed\n"));
     let elsewhere = "9d1c9a7e-0000-4c38-9d5e-0d7a3c1f9b10";
     assert_eq!(replay(&["--rule", elsewhere, "--dry-run"]), "0 deliveries would be replayed\n");
-    assert!(replay(&[]).starts_with("replayed 3 deliveries: 0 sent, 3 held again\n"));
+    assert!(replay(&[]).starts_with("replayed 3 deliveries: 0 pending, 3 held again\n"));
 
     let hash = |answer: &Value| {
         let found = answer["plugins"].as_array().unwrap().iter().find(|plugin| plugin["name"] == "picky").unwrap();
@@ -274,8 +274,8 @@ async fn an_operator_sees_what_failed_and_replays_it_all_once_the_plugin_is_mend
     let before = hash(&host.get("/api/v1/plugins").await);
     fs::copy(guests::KEEPS_EVEN, folder.path().join("plugins/picky.wasm")).unwrap();
     host.until("/api/v1/plugins", |answer| hash(answer) != before).await;
-    assert_eq!(replay(&["--rule", RULE]), "replayed 3 deliveries: 3 sent\n");
-    assert_eq!(replay(&[]), "replayed 0 deliveries: 0 sent\n");
+    assert_eq!(replay(&["--rule", RULE]), "replayed 3 deliveries: 3 pending\n");
+    assert_eq!(replay(&[]), "replayed 0 deliveries: 0 pending\n");
     host.until_settled().await;
     let delivered = host.deliveries("&state=delivered").await;
     assert_eq!(delivered.len(), 3);

@@ -18,7 +18,8 @@ use crate::model::ids::DeliveryId;
 /// What became of them.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Counts {
-    sent: usize,
+    /// On their way; whether they arrive is seen later.
+    pending: usize,
     filtered: usize,
     dropped: usize,
     held_again: usize,
@@ -113,7 +114,7 @@ impl Counts {
             Some(Ok(State::Filtered)) => self.filtered += 1,
             Some(Ok(State::Dropped)) => self.dropped += 1,
             Some(Ok(State::Held)) => self.held_again += 1,
-            _ => self.sent += 1,
+            _ => self.pending += 1,
         }
         Ok(answer["cause"].as_str().map(str::to_owned))
     }
@@ -122,7 +123,7 @@ impl Counts {
 impl fmt::Display for Counts {
     /// What none is in is left out, but for the first.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} sent", self.sent)?;
+        write!(f, "{} pending", self.pending)?;
         let others = [
             (self.filtered, "filtered"),
             (self.dropped, "dropped"),
@@ -153,9 +154,9 @@ mod tests {
         let refused = |status| ClientError::Refused { status, detail: "words".to_owned(), problems: Vec::new() };
         assert_eq!(counts.add(Err(refused(409))).unwrap().as_deref(), Some("words"));
         counts.add(Err(refused(503))).unwrap();
-        assert_eq!(counts.to_string(), "2 sent, 1 filtered, 1 held again, 1 no longer to be replayed, 1 failed");
-        assert_eq!(Counts::default().to_string(), "0 sent");
+        assert_eq!(counts.to_string(), "2 pending, 1 filtered, 1 held again, 1 no longer to be replayed, 1 failed");
+        assert_eq!(Counts::default().to_string(), "0 pending");
         let unreachable = ClientError::Setup("no network".to_owned());
-        assert!(format!("{:#}", counts.add(Err(unreachable)).unwrap_err()).starts_with("stopped; so far 2 sent, "));
+        assert!(format!("{:#}", counts.add(Err(unreachable)).unwrap_err()).starts_with("stopped; so far 2 pending, "));
     }
 }
