@@ -168,6 +168,27 @@ async fn a_process_of_a_guest_is_confined_and_a_kill_costs_its_payload_alone() {
     assert!(failure.message.contains("its process ended by the signal 9"), "{failure}");
 }
 
+/// Signals reach the whole group of a terminal, or of a service: they are meant for the host.
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn what_stops_the_host_leaves_a_payload_to_be_worked_on() {
+    let limits = PluginLimits { cpu_base: Duration::from_secs(1), wall_factor: 50, ..PluginLimits::default() };
+    let scene = Arc::new(Scene::named("loops-through-signals", guests::ENDLESS_LOOP, limits));
+    let looping = tokio::spawn({
+        let scene = scene.clone();
+        async move { scene.run(&[used("loops-through-signals", &json!({}))]).await }
+    });
+    let confined = || serving("loops-through-signals").into_iter().find(|child| child.has_status("Seccomp: 2"));
+    until(|| confined().is_some()).await;
+    let child = Pid::from_raw(confined().unwrap().id as i32).unwrap();
+    for signal in [Signal::INT, Signal::TERM, Signal::HUP, Signal::QUIT] {
+        kill_process(child, signal).unwrap();
+    }
+    let outcome = looping.await.unwrap();
+    let ChainOutcome::Held(failure) = outcome else { panic!("{outcome:?}") };
+    assert!(failure.kind == PluginFailureKind::Deadline && failure.export == "keep", "{failure}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_process_serves_one_payload_after_another_until_it_is_ended_from_outside() {
     let scene = Scene::named("counts-for-long", guests::COUNTS_CALLS, PluginLimits::default());

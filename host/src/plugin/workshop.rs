@@ -5,6 +5,7 @@
 pub(super) mod confine;
 pub(super) mod errand;
 pub(super) mod message;
+pub(super) mod spawn;
 
 use std::io::Read;
 use std::os::unix::process::ExitStatusExt;
@@ -26,6 +27,7 @@ use crate::plugin::sandbox::output_ring::printable;
 use crate::plugin::snapshots::machine_code::MachineCode;
 use crate::plugin::snapshots::snapshot::Studio;
 use crate::plugin::workshop::errand::{CHILD, Configuration, Errand, Product, Unmade, compile};
+use crate::plugin::workshop::spawn::spawn;
 
 pub(super) struct Workshop {
     /// This host's own binary; none where the work is done in this process.
@@ -129,7 +131,7 @@ fn run_child(program: &Path, errand: &Errand, component: &[u8]) -> Product {
     let mut command = Command::new(program);
     command.args([CHILD, errand.name()]).env_clear();
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
-    let spawned = command.spawn();
+    let spawned = spawn(&mut command);
     let mut child = spawned.map_err(|error| Unmade::Unavailable(format!("cannot start a child: {error}")))?;
     let answer = converse(&mut child, errand, component, PLUGIN_CHILD_TIMEOUT);
     // It is at its end, or has to be; whoever is not waited for stays as a zombie.

@@ -14,6 +14,7 @@ use crate::plugin::sandbox::output_ring::printable;
 use crate::plugin::snapshots::machine_code::SharedCode;
 use crate::plugin::workshop::errand::CHILD;
 use crate::plugin::workshop::message;
+use crate::plugin::workshop::spawn::spawn;
 
 /// How long a process may take to be ready: a busy machine must not fail an honest plugin.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
@@ -65,7 +66,7 @@ impl GuestProcess {
         // The name is for whoever looks at the list of processes.
         command.args([CHILD, "serve", load.plugin.as_str()]).env_clear();
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(code.handed_over().map_err(unavailable)?);
-        let mut child = command.spawn().map_err(unavailable)?;
+        let mut child = spawn(&mut command).map_err(unavailable)?;
         let pipes = child.stdin.take().zip(child.stdout.take());
         let (input, output) = pipes.ok_or_else(|| Broken::Unavailable("it has no pipes".to_owned()))?;
         let (input, output) = (Pipe::of(input.into()), Pipe::of(output.into()));
