@@ -268,11 +268,12 @@ async fn a_child_that_runs_a_guest_is_confined() {
     let is_confined = |child: &Child| {
         // At its 60 s of CPU time a child gets a signal that tells; one that got no other would be tried again.
         let is_timed = child.has_limit("Max cpu time 60 61 seconds");
+        let has_stack = child.has_limit("Max stack size 8388608 8388608 bytes");
         let is_limited = child.has_status("Seccomp: 2") && child.has_status("NoNewPrivs: 1") && child.opens_nothing();
         let has_nothing = child.files().len() == 3 && child.about("environ").is_empty();
         // SIGHUP, SIGINT, SIGQUIT and SIGTERM are for the host, which ends its children by SIGKILL.
         let is_let_finish = child.has_status("SigBlk: 0000000000004007");
-        child.is_for("snapshot") && is_limited && is_timed && is_let_finish && has_nothing
+        child.is_for("snapshot") && is_limited && is_timed && has_stack && is_let_finish && has_nothing
     };
     until(|| children().iter().any(is_confined));
     assert_eq!(checked.await.unwrap().unwrap_err().kind, PluginFailureKind::Deadline);

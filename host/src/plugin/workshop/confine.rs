@@ -43,6 +43,9 @@ mod linux {
     use super::Use;
     use crate::limits::{PLUGIN_CHILD_CPU_SECONDS_MAX, PLUGIN_CHILD_DATA_BYTES_MAX};
 
+    /// Of the main thread, which may be unlimited: what systems usually give.
+    const STACK_BYTES_MAX: u64 = 8 * 1024 * 1024;
+
     type Rules = BTreeMap<i64, Vec<SeccompRule>>;
 
     /// Lets go of what came from the parent, first of all: its files, and a life that is longer than its own.
@@ -87,9 +90,10 @@ mod linux {
     /// at the second one that does not.
     ///
     /// Address space has no limit: wasmtime reserves it generously and uses little.
-    const LIMITS: [(Resource, u64, u64); 5] = [
+    const LIMITS: [(Resource, u64, u64); 6] = [
         (Resource::Cpu, PLUGIN_CHILD_CPU_SECONDS_MAX, PLUGIN_CHILD_CPU_SECONDS_MAX + 1),
         (Resource::Data, PLUGIN_CHILD_DATA_BYTES_MAX, PLUGIN_CHILD_DATA_BYTES_MAX),
+        (Resource::Stack, STACK_BYTES_MAX, STACK_BYTES_MAX),
         (Resource::Nofile, 0, 0),
         (Resource::Core, 0, 0),
         (Resource::Fsize, 0, 0),
@@ -120,12 +124,13 @@ mod linux {
             libc::SYS_write,
             vec![when(&[argument(0, SeccompCmpOp::Eq, 1)?])?, when(&[argument(0, SeccompCmpOp::Eq, 2)?])?],
         );
-        let anonymous = argument(3, SeccompCmpOp::MaskedEq(libc::MAP_ANONYMOUS as u64), libc::MAP_ANONYMOUS as u64)?;
         let not_executable = argument(2, SeccompCmpOp::MaskedEq(libc::PROT_EXEC as u64), 0)?;
         let (mapped, protected) = match purpose {
-            Use::Guest => (vec![anonymous], Vec::new()),
-            Use::Compiler => (vec![anonymous, not_executable.clone()], vec![when(&[not_executable])?]),
-            Use::Server => (vec![not_executable.clone()], vec![when(&[not_executable])?]),
+            Use::Guest => (vec![private(libc::MAP_ANONYMOUS)?], Vec::new()),
+            Use::Compiler => {
+                (vec![private(libc::MAP_ANONYMOUS)?, not_executable.clone()], vec![when(&[not_executable])?])
+            }
+            Use::Server => (vec![private(0)?, not_executable.clone()], vec![when(&[not_executable])?]),
         };
         if purpose == Use::Server {
             rules.insert(libc::SYS_ioctl, vec![when(&[argument(1, SeccompCmpOp::Eq, PAGEMAP_SCAN)?])?]);
@@ -136,6 +141,12 @@ mod linux {
         let refused = SeccompAction::Errno(libc::EPERM as u32);
         let filter = SeccompFilter::new(rules, refused, SeccompAction::Allow, architecture)?;
         Ok(filter.try_into()?)
+    }
+
+    /// Flags of a mapping that the limit of data counts: what is shared, and what grows downwards, it does not.
+    fn private(also: i32) -> Result<SeccompCondition, seccompiler::BackendError> {
+        let looked_at = libc::MAP_TYPE | libc::MAP_GROWSDOWN | also;
+        argument(3, SeccompCmpOp::MaskedEq(looked_at as u64), (libc::MAP_PRIVATE | also) as u64)
     }
 
     fn argument(index: u8, operator: SeccompCmpOp, value: u64) -> Result<SeccompCondition, seccompiler::BackendError> {
@@ -151,9 +162,9 @@ mod linux {
     const PAGEMAP_SCAN: u64 = 0xC060_6610;
 
     /// Memory, locks and waiting, traps of the guest, the thread's CPU clock, and the end. Nothing opens, starts or connects.
+    /// Nor is a mapping made larger (`mremap`), since one of the stack is not counted: the C library copies then.
     const ALWAYS: &[i64] = &[
         libc::SYS_munmap,
-        libc::SYS_mremap,
         libc::SYS_madvise,
         libc::SYS_brk,
         libc::SYS_futex,
@@ -173,4 +184,61 @@ mod linux {
         libc::SYS_exit,
         libc::SYS_exit_group,
     ];
+
+    #[cfg(test)]
+    mod tests {
+        use super::*;
+
+        /// What the kernel makes of a call under a filter: the few kinds of instructions that filters here are made of.
+        fn is_allowed(program: &BpfProgram, call: i64, arguments: [u64; 6]) -> bool {
+            let architecture = if ARCH == "aarch64" { 0xC000_00B7 } else { 0xC000_003E };
+            // `struct seccomp_data`: number, architecture, the caller's place, arguments.
+            let mut data = vec![call as u32, architecture, 0, 0];
+            data.extend(arguments.iter().flat_map(|argument| [*argument as u32, (argument >> 32) as u32]));
+            let (mut held, mut next) = (0, 0);
+            loop {
+                let at = &program[next];
+                let jump = |is_so: bool| if is_so { at.jt.into() } else { at.jf.into() };
+                next += 1 + match at.code {
+                    0x20 => {
+                        held = data[at.k as usize / 4];
+                        0
+                    }
+                    0x54 => {
+                        held &= at.k;
+                        0
+                    }
+                    0x05 => at.k as usize,
+                    0x15 => jump(held == at.k),
+                    0x25 => jump(held > at.k),
+                    0x35 => jump(held >= at.k),
+                    0x06 => return at.k == libc::SECCOMP_RET_ALLOW,
+                    other => panic!("an instruction of another kind: {other:#x}"),
+                };
+            }
+        }
+
+        fn maps(purpose: Use, protection: i32, flags: i32) -> bool {
+            let arguments = [0, 4096, protection as u64, flags as u64, u64::MAX, 0];
+            is_allowed(&filter(purpose).unwrap(), libc::SYS_mmap, arguments)
+        }
+
+        #[test]
+        fn no_memory_is_mapped_that_the_limit_of_data_does_not_count() {
+            const DATA: i32 = libc::PROT_READ | libc::PROT_WRITE;
+            const PRIVATE: i32 = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+            for purpose in [Use::Guest, Use::Compiler, Use::Server] {
+                assert!(maps(purpose, DATA, PRIVATE) && maps(purpose, DATA, PRIVATE | libc::MAP_FIXED));
+                assert!(!maps(purpose, DATA, PRIVATE | libc::MAP_GROWSDOWN), "{purpose:?}");
+                for shared in [libc::MAP_SHARED, libc::MAP_SHARED_VALIDATE] {
+                    assert!(!maps(purpose, DATA, shared | libc::MAP_ANONYMOUS), "{purpose:?}");
+                    assert!(!maps(purpose, DATA, shared), "{purpose:?}");
+                }
+                let is_mapped_from_files = maps(purpose, DATA, libc::MAP_PRIVATE);
+                assert_eq!(is_mapped_from_files, purpose == Use::Server);
+                assert!(!is_allowed(&filter(purpose).unwrap(), libc::SYS_mremap, [0; 6]));
+                assert_eq!(maps(purpose, libc::PROT_EXEC, PRIVATE), purpose == Use::Guest);
+            }
+        }
+    }
 }
