@@ -231,6 +231,12 @@ impl Document {
         }
     }
 
+    /// Whether all that is left stands as it came in: at most, whole runs were taken out.
+    pub fn is_left_as_it_came(&self) -> bool {
+        let is_source = |run: &Run| matches!(run.text, RunText::Source { .. });
+        self.frame.text.is_none() && self.first_key == 0 && self.left().all(is_source)
+    }
+
     /// The document as it came in.
     pub fn source(&self) -> &[u8] {
         self.source.as_bytes()

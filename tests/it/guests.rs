@@ -28,6 +28,8 @@ async fn a_guest_meets_every_payload_in_a_fresh_instance() {
 async fn a_filter_keeps_and_a_transform_edits() {
     let kept = Scene::of(guests::KEEPS_EVEN).sent(json!({})).await;
     assert_eq!(kept["runs"], json!([serde_json::from_slice::<Value>(&payload()).unwrap()["runs"][0]]));
+    let edited = Scene::of(guests::EDITS_IN_KEEP).sent(json!({})).await;
+    assert_eq!((&edited["runs"][0]["is_seen"], &edited["runs"][0]["name"]), (&json!(true), &Value::Null));
     let renamed = Scene::of(guests::RENAMES).sent(json!({"name": "n"})).await;
     assert_eq!((&renamed["runs"][0]["name"], &renamed["runs"][1]["name"]), (&json!("n"), &json!("n")));
 }

@@ -132,6 +132,7 @@ const GOOD: &[&str] = &[
     "counts_configures",
     "deep_pointer",
     "echoes_config",
+    "edits_in_keep",
     "hash_order",
     "invalid_json_set",
     "keeps_even",

@@ -159,12 +159,9 @@ impl Parts {
 
 impl Came {
     /// What a guest made of a document, with the text that goes with it.
-    pub(super) fn of(made: Made, before: &Document, source: &Document, is_filter_only: bool) -> (Self, Vec<u8>) {
+    pub(super) fn of(made: Made, before: &Document, source: &Document) -> (Self, Vec<u8>) {
         match made {
-            Made::Document(after) if is_filter_only => (Self::Kept(dropped(before, &after)), Vec::new()),
-            Made::Document(after) if std::ptr::eq(after.to_bytes().as_ref(), before.source()) => {
-                (Self::Kept(Vec::new()), Vec::new())
-            }
+            Made::Document(after) if after.is_left_as_it_came() => (Self::Kept(dropped(before, &after)), Vec::new()),
             Made::Document(after) => (Self::Document, after.to_bytes().into()),
             Made::NoRuns => (Self::NoRuns, Vec::new()),
             Made::Body(Body { content_type, headers, bytes }) => (Self::Body { content_type, headers }, bytes.into()),
@@ -361,6 +358,33 @@ mod tests {
         assert_eq!(links.iter().map(|link| link.url.as_str()).collect::<Vec<_>>(), ["https://a/1"]);
     }
 
+    #[test]
+    fn a_payload_that_was_edited_is_answered_whole() {
+        let before = document();
+        let edits: [fn(&mut Document, RunKey); 5] = [
+            |document, run| document.run_set(run, "/name", "1").unwrap(),
+            |document, run| assert!(document.run_remove(run, "/id")),
+            |document, run| document.take_in(run, LargeField::Inputs, "1").unwrap(),
+            |document, _| document.set("/mark", "1").unwrap(),
+            |document, _| document.set("/runs", r#"[{"id":"1"},{"id":"2"},{"id":"3"}]"#).unwrap(),
+        ];
+        for edit in edits {
+            let mut after = before.clone();
+            after.drop_run(after.run(0).unwrap());
+            let run = after.run(0).unwrap();
+            edit(&mut after, run);
+            let (came, body) = Came::of(Made::Document(after.clone()), &before, &before);
+            assert!(matches!(came, Came::Document) && after.to_bytes() == body, "{came:?}");
+        }
+        // An edit of what was taken out afterwards is gone with it.
+        let mut after = before.clone();
+        let run = after.run(2).unwrap();
+        after.run_set(run, "/name", "1").unwrap();
+        after.drop_run(run);
+        let (came, _) = Came::of(Made::Document(after), &before, &before);
+        assert!(matches!(&came, Came::Kept(dropped) if *dropped == [2]), "{came:?}");
+    }
+
     proptest! {
         #[test]
         fn runs_that_are_taken_out_there_are_taken_out_here(places in prop::collection::vec(0_u32..5, 0..6)) {
@@ -369,7 +393,7 @@ mod tests {
             };
             let expected: Vec<u32> = (0..3).filter(|place| !places.contains(place)).collect();
             let before = document();
-            let (came, body) = Came::of(Made::Document(left.clone()), &before, &before, true);
+            let (came, body) = Came::of(Made::Document(left.clone()), &before, &before);
             prop_assert_eq!(left.len(), expected.len());
             prop_assert!(body.is_empty());
             let Came::Kept(dropped) = came else { return Err(TestCaseError::fail("it is the same payload")) };

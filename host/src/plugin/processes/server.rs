@@ -106,8 +106,7 @@ impl Server {
         let source = source.map_or_else(|| Ok(document.clone()), Document::parse).map_err(|_| broken())?;
         let links = Arc::new(Links::of(&source, Arc::new(fetched)));
         let (made, usage) = call::process(self.called(), document.clone(), &links, &self.load.limits);
-        let is_filter_only = self.component.exports.apply.is_none();
-        Ok((made.map(|made| Came::of(made, &document, &source, is_filter_only)), usage))
+        Ok((made.map(|made| Came::of(made, &document, &source)), usage))
     }
 
     fn called(&self) -> Called<'_> {
