@@ -159,7 +159,7 @@ impl PluginRuntime for WasmRuntime {
         match prepared {
             Ok(()) => {}
             Err(Unmade::Failed(failure)) => return Err(failure),
-            // It could not be asked apart from the host: it is asked as payloads will ask it.
+            // The snapshot may have failed before the plugin was asked: it is asked as payloads will ask it.
             Err(_) => self.try_out(active, config).await?,
         }
         Ok(stages)

@@ -17,7 +17,7 @@ use crate::plugin::registry::Active;
 use crate::plugin::registry::component::Callable;
 use crate::plugin::registry::loader::Loader;
 use crate::plugin::snapshots::machine_code::Label;
-use crate::plugin::snapshots::shelf::{InWork, Known, Shelf, Taken};
+use crate::plugin::snapshots::shelf::{Awaited, InWork, Known, Shelf, Taken};
 use crate::plugin::workshop::errand::Unmade;
 
 pub(super) struct Snapshots {
@@ -47,16 +47,16 @@ impl Snapshots {
         }
     }
 
-    /// Has the snapshot made unless it is at hand. Fine too where the plugin takes the configuration and no snapshot can
-    /// be made. Blocks.
+    /// Has the snapshot made unless it is at hand. Blocks.
     ///
     /// # Errors
-    /// That the plugin fails, or that it could not be asked.
+    /// That the plugin fails, or why there is no snapshot, which says nothing of the configuration.
     pub(super) fn prepare(&self, active: &Active, config: &str) -> Result<(), Unmade> {
         let hash = &active.component.hash;
         match self.shelf.wait_for(self.loader.label(hash, Some(config)), hash) {
-            Ok(()) => Ok(()),
-            Err(work) => self.make(work, active, config),
+            Awaited::Ready => Ok(()),
+            Awaited::Unfit(reason) => Err(Unmade::Unfit(reason)),
+            Awaited::Wanted(work) => self.make(work, active, config),
         }
     }
 
@@ -75,8 +75,8 @@ impl Snapshots {
             }
             Err(Unmade::Unfit(reason) | Unmade::Uncompilable(reason)) => {
                 warn!(%plugin, reason, "no snapshot can be made of a plugin; it is configured for every payload");
-                work.finish(Known::Unfit(reason));
-                Ok(())
+                work.finish(Known::Unfit(reason.clone()));
+                Err(Unmade::Unfit(reason))
             }
             Err(unmade) => {
                 warn!(%plugin, reason = ?unmade.to_string(), "there is no snapshot of a plugin for now");

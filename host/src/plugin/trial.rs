@@ -13,6 +13,7 @@ use crate::model::payload::Body;
 use crate::model::plugin::{PluginFailure, PluginName};
 use crate::plugin::limits::PluginLimits;
 use crate::plugin::policy::{Grants, PluginPolicy};
+use crate::plugin::pool::on_own_thread;
 use crate::plugin::registry::component::Callable;
 use crate::plugin::registry::loader::{Loader, Origin};
 use crate::plugin::registry::signature::Signers;
@@ -181,7 +182,15 @@ impl Trial {
     /// Configures the plugin as the host would. Blocks.
     pub fn prepare(&self, config: &str) -> Prepared<'_> {
         let snapshot = self.loader.snapshot(&self.active, config).map(|snapshot| snapshot.callable);
-        Prepared { trial: self, config: config.to_owned(), snapshot }
+        let mut prepared = Prepared { trial: self, config: config.to_owned(), snapshot };
+        // The snapshot may have failed before the plugin was asked: it is asked as payloads will ask it.
+        if prepared.snapshot.is_err()
+            && prepared.refusal().is_none()
+            && let Err(failure) = on_own_thread(|| prepared.instantiate())
+        {
+            prepared.snapshot = Err(Unmade::Failed(failure));
+        }
+        prepared
     }
 
     /// The plugin with a configuration that each instance is given anew, for comparison.

@@ -8,6 +8,8 @@ pub(super) struct Handmade {
     pub(super) memory: &'static str,
     /// Fields of the guest's module.
     pub(super) inside: &'static str,
+    /// Body of `configure`. It answers "fine" after it, unless it returns before.
+    pub(super) configure: &'static str,
     /// What the module is given beside the contract's functions.
     pub(super) given: &'static str,
     /// Body of `apply`, with the payload's handle in `$payload`. It answers "fine" after it, unless it returns before.
@@ -27,6 +29,7 @@ impl Default for Handmade {
             outside: "",
             memory: "16",
             inside: "",
+            configure: "",
             given: "",
             apply: "(call $payload.drop (local.get $payload))",
             options: "",
@@ -72,7 +75,7 @@ impl Handmade {
 
     /// The component's text.
     pub(super) fn text(&self) -> String {
-        let Self { outside, memory, inside, given, apply, options, exports } = self;
+        let Self { outside, memory, inside, configure, given, apply, options, exports } = self;
         format!(
             r#"(component
   (import "runhook:plugin/document@1.0.0" (instance $document
@@ -115,7 +118,9 @@ impl Handmade {
       (i32.store (i32.const 32) (i32.const 16))
       (i32.store (i32.const 36) (i32.const 2))
       (i32.const 32))
-    (func (export "configure") (param i32 i32) (result i32) (i32.const 64))
+    (func (export "configure") (param i32 i32) (result i32)
+      {configure}
+      (i32.const 64))
     (func (export "apply") (param $payload i32) (result i32)
       {apply}
       (i32.const 64)))

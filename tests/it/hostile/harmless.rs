@@ -3,10 +3,11 @@
 use std::time::{Duration, Instant};
 
 use runhook::model::plugin::{OnError, PluginFailureKind};
-use runhook::plugin::{ChainOutcome, PluginLimits, PluginPolicy, PluginRuntime};
+use runhook::plugin::{ChainOutcome, PluginLimits, PluginPolicy, PluginRuntime, Trial};
 use runhook_test_guests as guests;
 use serde_json::json;
 
+use crate::host_process::BINARY;
 use crate::hostile::handmade::Handmade;
 use crate::hostile::run::AMPLE;
 use crate::support::plugin_scene::{Scene, payload, used};
@@ -92,4 +93,34 @@ async fn asking_for_the_whole_payload_again_and_again_is_bounded_by_what_may_be_
 async fn a_flood_of_output_harms_nobody() {
     let limits = PluginLimits { cpu_base: AMPLE, ..PluginLimits::default() };
     assert_eq!(Scene::with(guests::PRINTS_FLOOD, limits).sent_bytes(json!({})).await, payload());
+}
+
+/// Its table is written to, which snapshots cannot show: they give it up before it is configured.
+fn refusing_without_a_snapshot() -> Handmade {
+    Handmade {
+        inside: r#"
+  (table $t 1 funcref)
+  (func (export "change") (table.set $t (i32.const 0) (ref.null func)))
+  (data (i32.const 256) "say please")"#,
+        configure: "
+  (i32.store (i32.const 128) (i32.const 1))
+  (i32.store (i32.const 132) (i32.const 256))
+  (i32.store (i32.const 136) (i32.const 10))
+  (return (i32.const 128))",
+        ..Handmade::default()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_no_snapshot_can_be_made_a_configuration_is_refused_all_the_same() {
+    let component = refusing_without_a_snapshot().bytes();
+    let scene = Scene::holding(&[("by_hand.wasm", &component)], PluginPolicy::default());
+    for _ in 0..2 {
+        let refused = scene.runtime.check(&scene.used(json!({}), OnError::Hold)).await.unwrap_err();
+        assert_eq!((refused.export.as_str(), refused.message.as_str()), ("configure", "say please"));
+    }
+    let listed = scene.runtime.plugins().into_iter().find(|plugin| plugin.name == "by-hand").unwrap();
+    assert!(listed.per_instance.unwrap().contains("`table.set`"));
+    let trial = Trial::load("by_hand.wasm", component.into(), PluginPolicy::default(), Some(BINARY.into())).unwrap();
+    assert_eq!(trial.prepare("{}").refusal().unwrap().message, "say please");
 }

@@ -30,6 +30,16 @@ pub(in crate::plugin) enum Taken<T> {
     None,
 }
 
+/// What a check does about it.
+pub(in crate::plugin) enum Awaited<T> {
+    /// Payloads start from a snapshot.
+    Ready,
+    /// It is configured per instance, for this reason.
+    Unfit(String),
+    /// Whoever was told so has a snapshot made.
+    Wanted(InWork<T>),
+}
+
 struct Entry<T> {
     /// The component's hash.
     component: String,
@@ -73,15 +83,16 @@ impl<T> Shelf<T> {
     }
 
     /// For a check: waits while somebody else is at work on it, and hands out the work where there is nothing.
-    pub(in crate::plugin) fn wait_for(self: &Arc<Self>, label: Label, component: &str) -> Result<(), InWork<T>> {
+    pub(in crate::plugin) fn wait_for(self: &Arc<Self>, label: Label, component: &str) -> Awaited<T> {
         let mut entries = self.lock();
         loop {
             match entries.used(&label) {
-                Some(Known::Ready(..) | Known::Unfit(_)) => return Ok(()),
+                Some(Known::Ready(..)) => return Awaited::Ready,
+                Some(Known::Unfit(reason)) => return Awaited::Unfit(reason.clone()),
                 Some(Known::InWork) => {
                     entries = self.work_is_done.wait(entries).unwrap_or_else(PoisonError::into_inner);
                 }
-                Some(Known::Failed(_)) | None => return Err(self.begin(&mut entries, label, component)),
+                Some(Known::Failed(_)) | None => return Awaited::Wanted(self.begin(&mut entries, label, component)),
             }
         }
     }
@@ -191,14 +202,14 @@ mod tests {
         let work = wanted(&shelf, 1).unwrap();
         let waiting = thread::spawn({
             let shelf = shelf.clone();
-            move || shelf.wait_for(label(1), "component").is_ok()
+            move || matches!(shelf.wait_for(label(1), "component"), Awaited::Unfit(_))
         });
         work.finish(Known::Unfit("it kept a stream".to_owned()));
         assert!(waiting.join().unwrap());
         assert_eq!(shelf.unfit("component").unwrap(), "it kept a stream");
         assert_eq!(shelf.unfit("another"), None);
         drop(wanted(&shelf, 2).unwrap());
-        assert!(shelf.wait_for(label(2), "component").is_err());
+        assert!(matches!(shelf.wait_for(label(2), "component"), Awaited::Wanted(_)));
     }
 
     #[test]
@@ -206,7 +217,7 @@ mod tests {
         let shelf = Shelf::<u32>::new();
         wanted(&shelf, 1).unwrap().finish(Known::Failed(Instant::now()));
         assert!(wanted(&shelf, 1).is_none());
-        assert!(shelf.wait_for(label(1), "component").is_err());
+        assert!(matches!(shelf.wait_for(label(1), "component"), Awaited::Wanted(_)));
         wanted(&shelf, 1).unwrap().finish(Known::Failed(Instant::now() - SNAPSHOT_RETRY_AFTER));
         assert!(wanted(&shelf, 1).is_some());
     }

@@ -50,7 +50,7 @@ pub(in crate::plugin) enum Unmade {
     /// The plugin refuses the configuration, or fails over it.
     #[error("{0}")]
     Failed(PluginFailure),
-    /// It takes the configuration, but no snapshot can be made of it.
+    /// No snapshot can be made of it. Whether it takes the configuration may be open.
     #[error("{0}")]
     Unfit(String),
     /// It is no component that can be compiled here.
