@@ -3,6 +3,7 @@
 //! Nothing that a guest can see or hold reaches state that the engine owns, so that another process can serve this
 //! seam later. Knows nothing of rules, stores or receivers.
 
+mod bounded;
 mod chain;
 mod guest_log;
 mod guests;

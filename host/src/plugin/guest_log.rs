@@ -8,7 +8,7 @@ use crate::plugin::sandbox::call::Usage;
 use crate::plugin::sandbox::output_ring::one_line;
 
 /// Bytes of one line of a guest's log.
-const LINE_BYTES_MAX: usize = 2048;
+pub(super) const LINE_BYTES_MAX: usize = 2048;
 
 /// A line that a guest logged.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

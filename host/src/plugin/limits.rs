@@ -37,6 +37,9 @@ pub struct PluginLimits {
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
 
+/// Log lines that any policy may have kept.
+pub(super) const LOG_LINES_MAX: usize = 10_000;
+
 impl Default for PluginLimits {
     fn default() -> Self {
         Self {
@@ -137,7 +140,7 @@ impl LimitName {
             Self::ReadMib => (1, 65_536),
             Self::WriteMib => (1, 1_024),
             Self::Handles => (1, 1_000_000),
-            Self::LogLines => (0, 10_000),
+            Self::LogLines => (0, LOG_LINES_MAX as u64),
             Self::OutputKib => (1, 1_024),
             Self::FileMib => (1, 64),
         }

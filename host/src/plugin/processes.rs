@@ -1,6 +1,7 @@
 //! Guests in processes of their own: one for each plugin with a configuration and thread that calls it, kept for the next
 //! payload. A crash there, or an escape, reaches the payloads of that plugin with that configuration and nothing else.
 
+mod bounds;
 pub(super) mod exchange;
 mod pipe;
 mod process;
@@ -15,7 +16,8 @@ use crate::document::Document;
 use crate::limits::GUEST_PROCESSES_MAX;
 use crate::model::plugin::PluginFailure;
 use crate::plugin::limits::PluginLimits;
-use crate::plugin::processes::exchange::{Asked, Load, Request};
+use crate::plugin::processes::bounds::Bounds;
+use crate::plugin::processes::exchange::{Answer, Asked, Load, Request};
 use crate::plugin::processes::process::{Broken, GuestProcess};
 use crate::plugin::sandbox::call::{Called, Made, Usage};
 use crate::plugin::sandbox::linked::Links;
@@ -90,7 +92,7 @@ impl GuestProcesses {
         limits: &PluginLimits,
     ) -> (Result<Made, PluginFailure>, Usage) {
         let asked = Asked::new(&document, links);
-        let bounds = exchange::Bounds::of(limits, asked.len_bytes());
+        let bounds = Bounds::of(limits, asked.len_bytes());
         let answer = self.ask_once(plugin, code, limits, &Request::Process(asked.head()), &asked.body(), &bounds);
         match answer {
             Ok(answer) => answer.made(plugin, document, links, limits),
@@ -116,7 +118,7 @@ impl GuestProcesses {
         code: &Arc<SharedCode>,
         limits: &PluginLimits,
     ) -> Result<String, PluginFailure> {
-        let bounds = exchange::Bounds::of(limits, 0);
+        let bounds = Bounds::of(limits, 0);
         let answer = self.ask_once(plugin, code, limits, &Request::Describe, &[], &bounds);
         answer.map_err(|broken| broken.failure(plugin.name, "describe"))?.text(plugin)
     }
@@ -131,10 +133,10 @@ impl GuestProcesses {
         request: &Request,
         body: Vec<u8>,
         payload_bytes: usize,
-    ) -> Result<exchange::Answer, Broken> {
+    ) -> Result<Answer, Broken> {
         let service =
             Service { code: code.id(), config: plugin.config.map(str::to_owned), caller: thread::current().id() };
-        let bounds = exchange::Bounds::of(limits, payload_bytes);
+        let bounds = Bounds::of(limits, payload_bytes);
         if let Some(mut process) = self.take(&service) {
             match process.ask(request, &body, &bounds) {
                 Err(Broken::BeforeIt) => {}
@@ -154,8 +156,8 @@ impl GuestProcesses {
         limits: &PluginLimits,
         request: &Request,
         body: &[u8],
-        bounds: &exchange::Bounds,
-    ) -> Result<exchange::Answer, Broken> {
+        bounds: &Bounds,
+    ) -> Result<Answer, Broken> {
         self.start(plugin, code, limits)?.ask(request, body, bounds)
     }
 
@@ -176,8 +178,8 @@ impl GuestProcesses {
         service: Service,
         code: &Arc<SharedCode>,
         process: GuestProcess,
-        answer: Result<exchange::Answer, Broken>,
-    ) -> Result<exchange::Answer, Broken> {
+        answer: Result<Answer, Broken>,
+    ) -> Result<Answer, Broken> {
         if answer.is_ok() {
             self.keep(Idle {
                 service,

@@ -168,7 +168,7 @@ fn converse(child: &mut Child, errand: &Errand, component: &[u8], timeout: Durat
 }
 
 fn read_answer(output: &mut impl Read, bytes_max: u64) -> Option<Product> {
-    let (said, body) = message::read::<Result<(), Unmade>>(output, bytes_max).ok()?;
+    let (said, body) = message::read::<Result<(), Unmade>>(output, message::WORDS_BYTES_MAX, bytes_max).ok()?;
     Some(said.map(|()| body))
 }
 

@@ -2,28 +2,25 @@
 //! out of the sandbox there speaks for the plugin, about the payload that it was given, and for nothing else.
 
 use std::collections::HashSet;
-use std::time::Duration;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::document::{Document, FieldLink, LargeField, RunKey};
+use crate::document::{Document, FieldLink, LargeField, RUNS_MAX, RunKey};
 use crate::limits::PLUGIN_FRAMES_MAX;
 use crate::model::payload::Body;
 use crate::model::plugin::{PluginFailure, PluginFailureKind, PluginName};
+use crate::plugin::bounded::at_most;
 use crate::plugin::guest_log::LogLine;
 use crate::plugin::limits::PluginLimits;
 use crate::plugin::policy::Grants;
 use crate::plugin::sandbox::call::{Called, EXPORTS, Made, Usage, capped};
-use crate::plugin::sandbox::host_output::{check_content_type, check_header};
+use crate::plugin::sandbox::host_output::{HEADERS_MAX, check_content_type, check_header};
 use crate::plugin::sandbox::linked::{Fetched, Links};
 use crate::plugin::sandbox::output_ring::printable;
 
-/// What the host waits beyond the time that the guest has: its process ends it by itself.
-const GRACE: Duration = Duration::from_secs(2);
-
-/// What an answer may have beside what the guest may write.
-const ANSWER_BYTES_MIN: u64 = 1024 * 1024;
+/// Fields of all runs that can lie elsewhere.
+const FIELDS_ELSEWHERE_MAX: usize = LargeField::ALL.len() * RUNS_MAX;
 
 /// What a process is told first: whom it serves.
 #[derive(Debug, Serialize, Deserialize)]
@@ -63,17 +60,21 @@ pub(in crate::plugin) enum Came {
     Done,
     Text,
     /// The same payload without these runs, by their places.
-    Kept(Vec<u32>),
+    Kept(#[serde(deserialize_with = "at_most::<RUNS_MAX, _, _>")] Vec<u32>),
     /// Another payload.
     Document,
     NoRuns,
     Body {
         content_type: String,
+        #[serde(deserialize_with = "at_most::<HEADERS_MAX, _, _>")]
         headers: Vec<(String, String)>,
     },
     Nothing,
     /// Fields of runs of the payload as it came to the chain, by the runs' places; without them, this is the failure.
-    Needs(Vec<(u32, LargeField)>, PluginFailure),
+    Needs(
+        #[serde(deserialize_with = "at_most::<FIELDS_ELSEWHERE_MAX, _, _>")] Vec<(u32, LargeField)>,
+        PluginFailure,
+    ),
 }
 
 /// The head of an answer.
@@ -88,19 +89,6 @@ pub(in crate::plugin) struct Said {
 pub(super) struct Answer {
     pub(super) said: Said,
     pub(super) body: Vec<u8>,
-}
-
-/// What an answer may be.
-pub(super) struct Bounds {
-    pub(super) time: Duration,
-    pub(super) answer_bytes: u64,
-}
-
-impl Bounds {
-    pub(super) fn of(limits: &PluginLimits, payload_bytes: usize) -> Self {
-        let time = limits.cpu(payload_bytes) * limits.wall_factor + GRACE;
-        Self { time, answer_bytes: payload_bytes as u64 + limits.bytes_in + ANSWER_BYTES_MIN }
-    }
 }
 
 /// A payload with all that a guest may read of it.
@@ -185,6 +173,15 @@ fn places(links: &[FieldLink], source: &Document) -> Vec<(u32, LargeField)> {
     fields.filter(|(_, run, field)| is_wanted(*run, *field)).map(|(place, _, field)| (place, field)).collect()
 }
 
+/// The links that came with a payload in these places, each once.
+fn links_at(mut places: Vec<(u32, LargeField)>, source: &Document) -> Vec<FieldLink> {
+    let (mut known_places, mut known_urls) = (HashSet::new(), HashSet::new());
+    places.retain(|place| known_places.insert(*place));
+    let runs: Vec<_> = source.runs().collect();
+    let link = |(place, field)| source.link(*runs.get(place as usize)?, field);
+    places.into_iter().filter_map(link).filter(|link| known_urls.insert(link.url.clone())).collect()
+}
+
 impl Answer {
     /// What the guest made of the document that it was asked about.
     pub(super) fn made(
@@ -201,6 +198,9 @@ impl Answer {
             Err(failure) => Err(checked(failure, plugin.name)),
             Ok(Came::Kept(dropped)) => {
                 let runs: Vec<_> = document.runs().collect();
+                if dropped.len() > runs.len() {
+                    return (failed("with more runs than there are"), usage);
+                }
                 for run in dropped.iter().filter_map(|place| runs.get(*place as usize)) {
                     document.drop_run(*run);
                 }
@@ -217,10 +217,7 @@ impl Answer {
                 Err(error) => failed(&error),
             },
             Ok(Came::Needs(places, failure)) => {
-                let source = links.document();
-                let runs: Vec<_> = source.runs().collect();
-                let link = |(place, field)| source.link(*runs.get(place as usize)?, field);
-                Ok(Made::Needs(places.into_iter().filter_map(link).collect(), checked(failure, plugin.name)))
+                Ok(Made::Needs(links_at(places, links.document()), checked(failure, plugin.name)))
             }
             Ok(Came::Done | Came::Text) => failed("what was not asked for"),
         };
@@ -282,8 +279,8 @@ mod tests {
 
     fn document() -> Document {
         let link = r#"{"ROOT":{"presigned_url":"https://a/1"}}"#;
-        let json =
-            format!(r#"{{"runs":[{{"id":"1"}},{{"id":"2","inputs":null,"inputs_s3_urls":{link}}},{{"id":"3"}}]}}"#);
+        let linked = format!(r#""inputs":null,"inputs_s3_urls":{link}"#);
+        let json = format!(r#"{{"runs":[{{"id":"1"}},{{"id":"2",{linked}}},{{"id":"3",{linked}}}]}}"#);
         Document::parse(json.into()).unwrap()
     }
 
@@ -311,6 +308,7 @@ mod tests {
         assert!(refused(Came::Document, br#"{"runs":[}"#).contains("cannot be read"));
         assert!(refused(Came::Document, b"\xff").contains("cannot be read"));
         assert!(refused(Came::Document, b"[]").contains("cannot be read"));
+        assert!(refused(Came::Kept(vec![0; 4]), b"").contains("more runs than there are"));
         assert!(refused(Came::Text, b"").contains("what was not asked for"));
         let body = |content_type: &str, name: &str, value: &str| Came::Body {
             content_type: content_type.to_owned(),
@@ -343,15 +341,15 @@ mod tests {
     }
 
     #[test]
-    fn only_links_that_came_with_the_payload_are_followed() {
+    fn only_links_that_came_with_the_payload_are_followed_and_each_once() {
         let failure = PluginFailure {
             plugin: "redact".parse().unwrap(),
             export: "apply".to_owned(),
             kind: PluginFailureKind::Refused,
             message: String::new(),
         };
-        let wanted =
-            vec![(0, LargeField::Inputs), (1, LargeField::Inputs), (1, LargeField::Outputs), (9, LargeField::Inputs)];
+        let inputs = [0, 1, 1, 2, 9].map(|place| (place, LargeField::Inputs));
+        let wanted = inputs.into_iter().chain([(1, LargeField::Outputs)]).collect();
         let (Ok(Made::Needs(links, _)), _) = made(Ok(Came::Needs(wanted, failure)), Usage::default(), b"") else {
             panic!("it needs one")
         };
@@ -387,7 +385,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn runs_that_are_taken_out_there_are_taken_out_here(places in prop::collection::vec(0_u32..5, 0..6)) {
+        fn runs_that_are_taken_out_there_are_taken_out_here(places in prop::collection::vec(0_u32..5, 0..4)) {
             let (Ok(Made::Document(left)), _) = made(Ok(Came::Kept(places.clone())), Usage::default(), b"") else {
                 return Err(TestCaseError::fail("it is a document"));
             };

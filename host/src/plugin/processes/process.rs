@@ -7,7 +7,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::model::plugin::{PluginFailure, PluginFailureKind, PluginName};
-use crate::plugin::processes::exchange::{Answer, Bounds, Load, Request, Said};
+use crate::plugin::processes::bounds::Bounds;
+use crate::plugin::processes::exchange::{Answer, Load, Request, Said};
 use crate::plugin::processes::pipe::Pipe;
 use crate::plugin::sandbox::call::capped;
 use crate::plugin::sandbox::output_ring::printable;
@@ -74,7 +75,7 @@ impl GuestProcess {
         let mut process = Self { child, input: input.map_err(unavailable)?, output };
         process.wait_for(START_TIMEOUT);
         let begun = message::write(&mut process.input, load, &[]);
-        let ready = begun.and_then(|()| message::read::<Result<(), String>>(&mut process.output, 0));
+        let ready = begun.and_then(|()| message::read::<Result<(), String>>(&mut process.output, message::WORDS_BYTES_MAX, 0));
         match ready {
             Ok((Ok(()), _)) => Ok(process),
             Ok((Err(why), _)) => Err(Broken::Unavailable(printable(capped(&why)))),
@@ -89,7 +90,7 @@ impl GuestProcess {
             io::ErrorKind::BrokenPipe => Broken::BeforeIt,
             _ => self.broken(&error, bounds),
         })?;
-        let answer = message::read::<Said>(&mut self.output, bounds.answer_bytes);
+        let answer = message::read::<Said>(&mut self.output, bounds.head_bytes, bounds.answer_bytes);
         let (said, body) = answer.map_err(|error| self.broken(&error, bounds))?;
         Ok(Answer { said, body })
     }

@@ -30,12 +30,12 @@ pub(in crate::plugin) fn serve(free: Result<(), String>) -> io::Result<()> {
     // A guest's output is written within a runtime.
     let runtime = tokio::runtime::Builder::new_current_thread().build()?;
     let _entered = runtime.enter();
-    let (load, _) = message::read::<Load>(&mut stdin().lock(), 0)?;
+    let (load, _) = message::read::<Load>(&mut stdin().lock(), message::HEAD_BYTES_MAX, 0)?;
     let ready = free.and_then(|()| Server::ready(load));
     message::write(&mut Answers, &ready.as_ref().map(drop), &[])?;
     let Ok(server) = ready else { return Ok(()) };
     loop {
-        let (request, body) = match message::read(&mut stdin().lock(), REQUEST_BYTES_MAX) {
+        let (request, body) = match message::read(&mut stdin().lock(), message::HEAD_BYTES_MAX, REQUEST_BYTES_MAX) {
             Ok(request) => request,
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(()),
             Err(error) => return Err(error),

@@ -14,11 +14,12 @@ use wasmtime::{Store, Trap, UpdateDeadline};
 use wasmtime_wasi::I32Exit;
 
 use crate::document::{Document, FieldLink, RunKey};
-use crate::limits::ERROR_TEXT_BYTES_MAX;
+use crate::limits::{ERROR_TEXT_BYTES_MAX, PLUGIN_FRAMES_MAX};
 use crate::model::payload::Body;
 use crate::model::plugin::{PluginFailure, PluginFailureKind, PluginName};
+use crate::plugin::bounded::at_most;
 use crate::plugin::guest_log::LogLine;
-use crate::plugin::limits::PluginLimits;
+use crate::plugin::limits::{LOG_LINES_MAX, PluginLimits};
 use crate::plugin::registry::component::Callable;
 use crate::plugin::sandbox::bindings::{BodyHandle, PayloadHandle, RunHandle};
 use crate::plugin::sandbox::frames::frames;
@@ -44,6 +45,9 @@ pub(in crate::plugin) enum Made {
 /// What a failure may name as running.
 pub(in crate::plugin) const EXPORTS: [&str; 7] =
     ["load", "instantiate", "describe", "configure", "keep", "apply", "render"];
+
+/// One line more says that the others are dropped.
+const LOG_LINES_KEPT_MAX: usize = LOG_LINES_MAX + 1;
 
 /// What a call used of its limits, and what it left behind.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -73,8 +77,10 @@ pub struct Usage {
     /// The end of what it printed.
     pub output: String,
     /// What it logged.
+    #[serde(deserialize_with = "at_most::<LOG_LINES_KEPT_MAX, _, _>")]
     pub log: Vec<LogLine>,
     /// Where it was stopped, the innermost call first: its own functions, with file and line where it carries them.
+    #[serde(deserialize_with = "at_most::<PLUGIN_FRAMES_MAX, _, _>")]
     pub frames: Vec<String>,
 }
 

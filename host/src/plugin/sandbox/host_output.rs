@@ -11,10 +11,10 @@ type Body = Resource<BodyHandle>;
 type Answer = wasmtime::Result<Result<(), String>>;
 
 /// Headers that a render stage may add.
-const HEADERS_MAX: usize = 32;
+pub(in crate::plugin) const HEADERS_MAX: usize = 32;
 
 /// Bytes of a content type, of a header's name and of its value: what receivers take of a line.
-const HEADER_BYTES_MAX: usize = 8 * 1024;
+pub(in crate::plugin) const HEADER_BYTES_MAX: usize = 8 * 1024;
 
 impl output::Host for Sandbox {}
 

@@ -130,7 +130,7 @@ pub(in crate::plugin) fn compile(engine: &wasmtime::Engine, component: &[u8]) ->
 }
 
 fn answer(work: impl FnOnce(Errand, Vec<u8>) -> Product) -> std::io::Result<()> {
-    let (errand, component) = message::read(&mut stdin().lock(), PLUGIN_CHILD_DATA_BYTES_MAX)?;
+    let (errand, component) = message::read(&mut stdin().lock(), message::HEAD_BYTES_MAX, PLUGIN_CHILD_DATA_BYTES_MAX)?;
     let product = catch_unwind(AssertUnwindSafe(|| work(errand, component)));
     // What panics is the tool: it gives up where it meets what it was not made for.
     let product = product.unwrap_or_else(|_| Err(Unmade::Unfit("the snapshot tool cannot handle it".to_owned())));

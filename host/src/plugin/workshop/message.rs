@@ -5,9 +5,12 @@ use std::io::{self, Read, Write};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-/// Bytes of a head: a configuration comes in it, and a rules document has 4 MiB at most, twice that once escaped; or the
-/// links of a payload of 64 MiB.
-const HEAD_BYTES_MAX: u32 = 128 * 1024 * 1024;
+/// Bytes of any head: a configuration comes in it, and a rules document has 4 MiB at most, twice that once escaped; or the
+/// links of a payload of 64 MiB. What a child says has bounds of its own.
+pub(in crate::plugin) const HEAD_BYTES_MAX: u64 = 128 * 1024 * 1024;
+
+/// Bytes of the head of a child that says that it is ready or done, or in some words why not.
+pub(in crate::plugin) const WORDS_BYTES_MAX: u64 = 1024 * 1024;
 
 /// A body of this size is written together with its head: a reader that is woken finds both.
 const SMALL_BYTES: usize = 64 * 1024;
@@ -25,7 +28,10 @@ struct Head<T> {
 pub(in crate::plugin) fn write<T: Serialize>(pipe: &mut impl Write, said: &T, body: &[u8]) -> io::Result<()> {
     let mut message = vec![0; 4];
     serde_json::to_writer(&mut message, &Head { said, body_bytes: body.len() as u64 })?;
-    let bytes = u32::try_from(message.len() - 4).ok().filter(|bytes| *bytes <= HEAD_BYTES_MAX).ok_or_else(too_long)?;
+    let bytes = u32::try_from(message.len() - 4).map_err(|_| too_long())?;
+    if u64::from(bytes) > HEAD_BYTES_MAX {
+        return Err(too_long());
+    }
     message[..4].copy_from_slice(&bytes.to_le_bytes());
     let is_small = body.len() <= SMALL_BYTES;
     if is_small {
@@ -44,15 +50,16 @@ pub(in crate::plugin) fn write<T: Serialize>(pipe: &mut impl Write, said: &T, bo
 /// The pipe's, that it ends early, or that there is more than may be.
 pub(in crate::plugin) fn read<T: DeserializeOwned>(
     pipe: &mut impl Read,
+    head_bytes_max: u64,
     body_bytes_max: u64,
 ) -> io::Result<(T, Vec<u8>)> {
     let mut bytes = [0; 4];
     pipe.read_exact(&mut bytes)?;
-    let bytes = u32::from_le_bytes(bytes);
-    if bytes > HEAD_BYTES_MAX {
+    let bytes = u64::from(u32::from_le_bytes(bytes));
+    if bytes > head_bytes_max {
         return Err(too_long());
     }
-    let head: Head<T> = serde_json::from_slice(&exactly(pipe, u64::from(bytes))?)?;
+    let head: Head<T> = serde_json::from_slice(&exactly(pipe, bytes)?)?;
     if head.body_bytes > body_bytes_max {
         return Err(too_long());
     }
@@ -81,9 +88,9 @@ mod tests {
         fn what_is_written_is_read_and_no_part_of_it_passes_for_the_whole(said: String, body: Vec<u8>, cut: prop::sample::Index) {
             let mut pipe = Vec::new();
             write(&mut pipe, &said, &body).unwrap();
-            let whole: (String, Vec<u8>) = read(&mut pipe.as_slice(), body.len() as u64).unwrap();
+            let whole: (String, Vec<u8>) = read(&mut pipe.as_slice(), HEAD_BYTES_MAX, body.len() as u64).unwrap();
             prop_assert_eq!(whole, (said, body));
-            prop_assert!(read::<String>(&mut &pipe[..cut.index(pipe.len())], u64::MAX).is_err());
+            prop_assert!(read::<String>(&mut &pipe[..cut.index(pipe.len())], HEAD_BYTES_MAX, u64::MAX).is_err());
         }
     }
 
@@ -91,7 +98,9 @@ mod tests {
     fn more_than_may_be_is_refused() {
         let mut pipe = Vec::new();
         write(&mut pipe, &(), b"four").unwrap();
-        assert!(read::<()>(&mut pipe.as_slice(), 3).is_err());
-        assert!(read::<()>(&mut [255, 255, 255, 255, b'{'].as_slice(), 3).is_err());
+        let head = pipe.len() as u64 - 8;
+        assert!(read::<()>(&mut pipe.as_slice(), head, 4).is_ok());
+        assert!(read::<()>(&mut pipe.as_slice(), head, 3).is_err());
+        assert!(read::<()>(&mut pipe.as_slice(), head - 1, 4).is_err());
     }
 }
