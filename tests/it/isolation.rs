@@ -213,6 +213,28 @@ async fn a_process_serves_one_payload_after_another_until_it_is_ended_from_outsi
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn each_copy_of_a_file_runs_where_the_policy_says() {
+    let directory = tempfile::tempdir().unwrap();
+    for name in ["here", "there"] {
+        fs::copy(guests::KEEPS_EVEN, directory.path().join(name).with_extension("wasm")).unwrap();
+    }
+    let settings = RuntimeSettings {
+        directory: Some(directory.path().to_owned()),
+        policy: PluginPolicy::parse("[plugins.here]\nisolation = \"host\"").unwrap(),
+        program: Some(BINARY.into()),
+        ..plugin_cache::settings()
+    };
+    let runtime = WasmRuntime::start(settings).unwrap();
+    for (name, processes) in [("here", 0), ("there", 1)] {
+        let plugin = used(name, &json!({}));
+        runtime.check(&plugin).await.unwrap();
+        let before = runtime.work_done().guest_processes;
+        runtime.run(&[plugin], Bytes::from_static(PAYLOAD)).await;
+        assert_eq!(runtime.work_done().guest_processes, before + processes, "{name}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn no_more_processes_wait_than_may_and_none_outlives_its_runtime() {
     let scene = Scene::named("echoes-for-many", guests::ECHOES_CONFIG, PluginLimits::default());
     let many = GUEST_PROCESSES_MAX + 8;

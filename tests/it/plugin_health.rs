@@ -9,11 +9,13 @@ use bytes::Bytes;
 use runhook::clock::ManualClock;
 use runhook::model::ids::PayloadId;
 use runhook::model::plugin::{PluginFailure, PluginFailureKind, PluginName, PluginUse};
-use runhook::plugin::{ChainOutcome, PluginInfo, PluginRuntime, Readiness, RuntimeSettings, WasmRuntime};
+use runhook::plugin::{
+    ChainOutcome, PluginInfo, PluginPolicy, PluginRuntime, Readiness, RuntimeSettings, WasmRuntime,
+};
 use runhook_test_guests as guests;
 use serde_json::{Value, json};
 
-use crate::host_process::{HostProcess, HostSettings};
+use crate::host_process::{BINARY, HostProcess, HostSettings};
 use crate::ledger::Arrivals;
 use crate::support::engine::standing_clock;
 use crate::support::plugin_cache;
@@ -144,6 +146,48 @@ async fn a_quarantine_is_of_one_configuration_and_of_one_file() {
     }
     assert_eq!(scene.kind("good").await, None, "a new file starts clean");
     assert!(scene.info().quarantines.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_under_another_name_has_limits_and_quarantines_of_its_own() {
+    use PluginFailureKind::{Limit, Quarantined};
+    let directory = tempfile::tempdir().unwrap();
+    for name in ["few", "many"] {
+        fs::copy(guests::READS_THREE, directory.path().join(name).with_extension("wasm")).unwrap();
+    }
+    let settings = RuntimeSettings {
+        directory: Some(directory.path().to_owned()),
+        policy: PluginPolicy::parse("[plugins.few.limits]\nhost_calls = 2").unwrap(),
+        program: Some(BINARY.into()),
+        clock: Arc::new(standing_clock()),
+        ..plugin_cache::settings()
+    };
+    let runtime = WasmRuntime::start(settings).unwrap();
+    let [few, many] = ["few", "many"].map(|name| serde_json::from_value(json!({ "name": name })).unwrap());
+    let run = async |plugin: &PluginUse| {
+        let payload = Bytes::from_static(br#"{"runs":[{"id":"1","total_tokens":2000}]}"#);
+        match runtime.run(std::slice::from_ref(plugin), payload).await {
+            ChainOutcome::Send(_) => None,
+            ChainOutcome::Held(failure) => Some(failure.kind),
+            other => panic!("{other:?}"),
+        }
+    };
+    for plugin in [&many, &few] {
+        runtime.check(plugin).await.unwrap();
+    }
+    // Until a process of each thread waits for the next payload.
+    for _ in 0..50 {
+        assert_eq!(run(&many).await, None);
+    }
+    for _ in 0..5 {
+        assert_eq!(run(&few).await, Some(Limit));
+    }
+    assert_eq!((run(&few).await, run(&many).await), (Some(Quarantined), None));
+    let quarantines = |name| {
+        let listed = runtime.plugins().into_iter().find(|plugin| plugin.name == name);
+        listed.unwrap().quarantines.len()
+    };
+    assert_eq!((quarantines("few"), quarantines("many")), (1, 0));
 }
 
 #[tokio::test(flavor = "multi_thread")]

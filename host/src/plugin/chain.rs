@@ -12,15 +12,14 @@ use crate::plugin::ChainOutcome;
 use crate::plugin::guest_log::write_down;
 use crate::plugin::guests::Guests;
 use crate::plugin::health::Health;
-use crate::plugin::registry::Active;
 use crate::plugin::registry::component::Callable;
+use crate::plugin::registry::{Active, PluginKey};
 use crate::plugin::sandbox::call::{Called, Made, Usage};
 use crate::plugin::sandbox::linked::{Fetched, Links};
-use crate::plugin::snapshots::machine_code::Label;
 
 /// One plugin of a chain, as it was found when the chain began.
 pub(super) struct Link {
-    pub(super) found: Result<(Active, Label), PluginFailure>,
+    pub(super) found: Result<(Active, PluginKey), PluginFailure>,
     /// The plugin as it is once configured, where that is at hand.
     pub(super) snapshot: Option<Arc<Callable>>,
     pub(super) config: String,
@@ -74,13 +73,13 @@ fn attended(link: &Link, document: Document, links: &Arc<Links>, context: Contex
         health.remember(&failure, usage, payload, link.found.is_ok() && link.snapshot.is_none());
         failure
     };
-    let (active, label) = link.found.as_ref().map_err(|failure| remembered(failure.clone(), Usage::default()))?;
-    let turn = health.admit(&active.name, *label)?;
+    let (active, key) = link.found.as_ref().map_err(|failure| remembered(failure.clone(), Usage::default()))?;
+    let turn = health.admit(&active.name, *key)?;
     let (made, usage) = pass(link, active, document, links, guests);
     match &made {
         // It is to be run again, and that decides.
         Ok(Made::Needs(..)) => drop(turn),
-        Err(failure) if failure.kind.is_fault() => turn.faulted(&active.component.hash, &link.config, failure),
+        Err(failure) if failure.kind.is_fault() => turn.faulted(active.key(None), &link.config, failure),
         _ => turn.passed(&active.name),
     }
     made.map_err(|failure| remembered(failure, usage))

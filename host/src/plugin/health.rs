@@ -1,8 +1,8 @@
 //! What is known of plugins that fail: their last failures, and who is in quarantine.
 //!
 //! A quarantine is of a plugin *with one configuration*: a configuration that a rule gives may be what makes it fail, and
-//! must not keep other rules from using it. Its key is the snapshots', which has the component's hash in it, so that a
-//! newer file starts clean. Where a plugin is at fault itself, each of its configurations finds that out with five faults.
+//! must not keep other rules from using it. Its key is the snapshots', which has the plugin's name and the component's hash
+//! in it, so that a newer file starts clean, and a copy under another name is another plugin. Where a plugin is at fault itself, each of its configurations finds that out with five faults.
 //!
 //! Nothing is kept of what does not fail, and asking for that costs one load of a counter.
 
@@ -24,8 +24,8 @@ use crate::model::ids::PayloadId;
 use crate::model::plugin::{PluginFailure, PluginFailureKind, PluginName};
 use crate::plugin::health::failures::{FailureCount, FailureRecord, Failures};
 use crate::plugin::health::quarantine::{Admission, Course, Quarantine};
+use crate::plugin::registry::PluginKey;
 use crate::plugin::sandbox::call::Usage;
-use crate::plugin::snapshots::machine_code::Label;
 
 /// A plugin that is not run for now, with the configuration that this is about.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,7 +55,8 @@ pub enum Readiness {
 
 /// A plugin with a configuration that has failed of late.
 struct Ailing {
-    component: String,
+    /// Without the configuration.
+    plugin: PluginKey,
     config: String,
     course: Course,
 }
@@ -63,7 +64,7 @@ struct Ailing {
 pub(super) struct Health {
     clock: Arc<dyn Clock>,
     failures: Failures,
-    ailing: Mutex<HashMap<Label, Ailing>>,
+    ailing: Mutex<HashMap<PluginKey, Ailing>>,
     /// How many there are, so that nobody takes the lock to find that there is none.
     count: AtomicUsize,
 }
@@ -71,7 +72,7 @@ pub(super) struct Health {
 /// The right to run a plugin once. A probe that is dropped without a word is another one's.
 pub(super) struct Turn<'a> {
     health: &'a Health,
-    label: Label,
+    key: PluginKey,
     is_probe: bool,
 }
 
@@ -84,13 +85,13 @@ impl Health {
     ///
     /// # Errors
     /// It is in quarantine; says since when, why and until when.
-    pub(super) fn admit(&self, plugin: &PluginName, label: Label) -> Result<Turn<'_>, PluginFailure> {
-        let turn = |is_probe| Turn { health: self, label, is_probe };
+    pub(super) fn admit(&self, plugin: &PluginName, key: PluginKey) -> Result<Turn<'_>, PluginFailure> {
+        let turn = |is_probe| Turn { health: self, key, is_probe };
         if self.count.load(Ordering::Relaxed) == 0 {
             return Ok(turn(false));
         }
         let mut ailing = self.lock();
-        let Some(found) = ailing.get_mut(&label) else { return Ok(turn(false)) };
+        let Some(found) = ailing.get_mut(&key) else { return Ok(turn(false)) };
         let admission = found.course.admit(self.clock.now());
         match (admission, found.course.quarantine()) {
             (Admission::TurnedAway, Some(quarantine)) => Err(turned_away(plugin, quarantine)),
@@ -99,8 +100,8 @@ impl Health {
     }
 
     /// As [`Health::admit`] would answer.
-    pub(super) fn readiness(&self, label: &Label) -> Readiness {
-        match self.lock().get(label).map(|found| found.course.would_admit(self.clock.now())) {
+    pub(super) fn readiness(&self, key: &PluginKey) -> Readiness {
+        match self.lock().get(key).map(|found| found.course.would_admit(self.clock.now())) {
             None | Some(Admission::Free) => Readiness::Ready,
             Some(Admission::Probe) => Readiness::ProbeDue,
             Some(Admission::TurnedAway) => Readiness::Unready,
@@ -130,30 +131,30 @@ impl Health {
         has_ailing && self.lock().values().any(|found| found.course.quarantine().is_some())
     }
 
-    /// The quarantines of a component, the newest first.
-    pub(super) fn quarantines(&self, component: &str) -> Vec<QuarantineInfo> {
+    /// The quarantines of a plugin, the newest first.
+    pub(super) fn quarantines(&self, plugin: &PluginKey) -> Vec<QuarantineInfo> {
         let ailing = self.lock();
-        let of_component = ailing.values().filter(|found| found.component == component);
+        let of_plugin = ailing.values().filter(|found| found.plugin == *plugin);
         let info = |found: &Ailing| {
             let Quarantine { since, cause, probe_at, turned_away, .. } = found.course.quarantine()?.clone();
             Some(QuarantineInfo { config: found.config.clone(), since, probe_at, cause, turned_away })
         };
-        let mut all: Vec<_> = of_component.filter_map(info).collect();
+        let mut all: Vec<_> = of_plugin.filter_map(info).collect();
         all.sort_by(|a, b| b.since.cmp(&a.since).then_with(|| a.config.cmp(&b.config)));
         all
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Label, Ailing>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<PluginKey, Ailing>> {
         self.ailing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What is over goes, and beyond the bound what has failed least recently.
-    fn make_room(&self, ailing: &mut HashMap<Label, Ailing>) {
+    fn make_room(&self, ailing: &mut HashMap<PluginKey, Ailing>) {
         let now = self.clock.now();
         ailing.retain(|_, found| !found.course.is_over(now));
         if ailing.len() >= AILING_PLUGINS_MAX {
-            let oldest = ailing.iter().min_by_key(|(_, found)| found.course.last()).map(|(label, _)| *label);
-            oldest.map(|label| ailing.remove(&label));
+            let oldest = ailing.iter().min_by_key(|(_, found)| found.course.last()).map(|(key, _)| *key);
+            oldest.map(|key| ailing.remove(&key));
         }
         self.count.store(ailing.len(), Ordering::Relaxed);
     }
@@ -166,28 +167,26 @@ impl Turn<'_> {
             self.is_probe = false;
             info!(%plugin, "a plugin is out of quarantine");
             let mut ailing = self.health.lock();
-            if let Some(found) = ailing.get_mut(&self.label) {
+            if let Some(found) = ailing.get_mut(&self.key) {
                 found.course.passed_probe();
             }
             self.health.make_room(&mut ailing);
         }
     }
 
-    /// It broke down.
-    pub(super) fn faulted(mut self, component: &str, config: &str, failure: &PluginFailure) {
+    /// It broke down. `plugin` is its key without the configuration.
+    pub(super) fn faulted(mut self, plugin: PluginKey, config: &str, failure: &PluginFailure) {
         let is_probe = std::mem::take(&mut self.is_probe);
         let (health, now) = (self.health, self.health.clock.now());
         let mut ailing = health.lock();
-        if !ailing.contains_key(&self.label) {
+        if !ailing.contains_key(&self.key) {
             health.make_room(&mut ailing);
         }
-        let found = match ailing.entry(self.label) {
+        let found = match ailing.entry(self.key) {
             Entry::Occupied(entry) => entry.into_mut(),
-            Entry::Vacant(entry) => entry.insert(Ailing {
-                component: component.to_owned(),
-                config: config.to_owned(),
-                course: Course::default(),
-            }),
+            Entry::Vacant(entry) => {
+                entry.insert(Ailing { plugin, config: config.to_owned(), course: Course::default() })
+            }
         };
         if found.course.faulted(now, is_probe, &failure.message) {
             let (plugin, cause) = (&failure.plugin, &failure.message);
@@ -200,7 +199,7 @@ impl Turn<'_> {
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
         if self.is_probe
-            && let Some(found) = self.health.lock().get_mut(&self.label)
+            && let Some(found) = self.health.lock().get_mut(&self.key)
         {
             found.course.gave_probe_back();
         }
@@ -224,8 +223,8 @@ mod tests {
     use super::*;
     use crate::clock::ManualClock;
 
-    fn label(number: usize) -> Label {
-        Label(blake3::hash(&number.to_le_bytes()))
+    fn key(number: usize) -> PluginKey {
+        PluginKey(blake3::hash(&number.to_le_bytes()))
     }
 
     struct Scene {
@@ -247,7 +246,7 @@ mod tests {
                 kind: PluginFailureKind::Trap,
                 message: "it trapped".to_owned(),
             };
-            self.health.admit(&self.plugin, label(number)).unwrap().faulted("hash", "{}", &failure);
+            self.health.admit(&self.plugin, key(number)).unwrap().faulted(key(0), "{}", &failure);
         }
 
         fn ailing(&self) -> usize {
@@ -264,7 +263,7 @@ mod tests {
             scene.clock.advance(Duration::from_millis(1));
         }
         assert_eq!(scene.ailing(), AILING_PLUGINS_MAX);
-        let is_known = |number| scene.health.lock().contains_key(&label(number));
+        let is_known = |number| scene.health.lock().contains_key(&key(number));
         assert!(!is_known(9) && is_known(10));
     }
 
@@ -278,10 +277,10 @@ mod tests {
         for _ in 1..QUARANTINE_FAULTS {
             scene.fault(2);
         }
-        assert_eq!(scene.health.readiness(&label(2)), Readiness::Unready);
+        assert_eq!(scene.health.readiness(&key(2)), Readiness::Unready);
         assert!(scene.health.has_quarantines());
         scene.clock.advance(Duration::from_secs(1));
-        scene.health.admit(&scene.plugin, label(2)).unwrap().passed(&scene.plugin);
+        scene.health.admit(&scene.plugin, key(2)).unwrap().passed(&scene.plugin);
         assert_eq!((scene.ailing(), scene.health.has_quarantines()), (0, false));
     }
 
@@ -292,9 +291,9 @@ mod tests {
             scene.fault(1);
         }
         scene.clock.advance(Duration::from_secs(1));
-        let probe = scene.health.admit(&scene.plugin, label(1)).unwrap();
-        assert!(scene.health.admit(&scene.plugin, label(1)).is_err());
+        let probe = scene.health.admit(&scene.plugin, key(1)).unwrap();
+        assert!(scene.health.admit(&scene.plugin, key(1)).is_err());
         drop(probe);
-        assert!(scene.health.admit(&scene.plugin, label(1)).is_ok());
+        assert!(scene.health.admit(&scene.plugin, key(1)).is_ok());
     }
 }

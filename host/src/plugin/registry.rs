@@ -42,7 +42,23 @@ pub(super) struct Active {
     pub(super) signed_by: Option<KeyId>,
 }
 
+/// What names a plugin in this process, alone or with a configuration: under another name it has terms of its own, and
+/// where its file was signed meanwhile it may run elsewhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct PluginKey(pub(super) blake3::Hash);
+
 impl Active {
+    /// The plugin's key, with a configuration or alone.
+    pub(super) fn key(&self, config: Option<&str>) -> PluginKey {
+        let (name, place) = (self.name.as_str(), [0, u8::from(self.component.apart.is_some())]);
+        let mut key = blake3::Hasher::new();
+        key.update(name.as_bytes()).update(&place).update(self.component.hash.as_bytes());
+        if let Some(config) = config {
+            key.update(b"configured").update(config.as_bytes());
+        }
+        PluginKey(key.finalize())
+    }
+
     /// Whether its file is signed by somebody whom the policy knows. What comes with runhook is not: it is no file.
     pub(super) fn is_signed(&self) -> bool {
         self.signed_by.is_some()

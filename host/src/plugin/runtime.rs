@@ -168,10 +168,14 @@ impl PluginRuntime for WasmRuntime {
     fn plugins(&self) -> Vec<PluginInfo> {
         let mut listed = self.registry.list();
         for plugin in &mut listed {
-            plugin.failures = plugin.name.parse().map(|name| self.health.failure_count(&name)).unwrap_or_default();
-            if let Some(hash) = &plugin.hash {
-                plugin.per_instance = self.snapshots.unfit(hash);
-                plugin.quarantines = self.health.quarantines(hash);
+            let Ok(name) = plugin.name.parse() else { continue };
+            plugin.failures = self.health.failure_count(&name);
+            if plugin.hash.is_some()
+                && let Ok(active) = self.registry.find(&name)
+            {
+                let key = active.key(None);
+                plugin.per_instance = self.snapshots.unfit(&key);
+                plugin.quarantines = self.health.quarantines(&key);
             }
         }
         listed
@@ -184,7 +188,7 @@ impl PluginRuntime for WasmRuntime {
     fn readiness(&self, plugin: &PluginUse) -> Readiness {
         let Ok(active) = self.registry.find(&plugin.name) else { return Readiness::Unready };
         let config = plugin.config.to_string();
-        self.health.readiness(&self.registry.loader().label(&active.component.hash, Some(&config)))
+        self.health.readiness(&active.key(Some(&config)))
     }
 
     fn has_quarantines(&self) -> bool {
@@ -195,10 +199,10 @@ impl PluginRuntime for WasmRuntime {
 fn link(registry: &Registry, snapshots: &Arc<Snapshots>, plugin: &PluginUse) -> Link {
     let config = plugin.config.to_string();
     let found = registry.find(&plugin.name).map(|active| {
-        let label = registry.loader().label(&active.component.hash, Some(&config));
-        (active, label)
+        let key = active.key(Some(&config));
+        (active, key)
     });
-    let snapshot = found.as_ref().ok().and_then(|(active, label)| snapshots.at_hand(active, &config, *label));
+    let snapshot = found.as_ref().ok().and_then(|(active, key)| snapshots.at_hand(active, &config, *key));
     Link { found, snapshot, config, on_error: plugin.on_error }
 }
 

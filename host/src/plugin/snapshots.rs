@@ -13,10 +13,9 @@ use tracing::{debug, warn};
 
 use crate::limits::PLUGIN_CHILDREN_MAX;
 use crate::plugin::pool::Threads;
-use crate::plugin::registry::Active;
 use crate::plugin::registry::component::Callable;
 use crate::plugin::registry::loader::Loader;
-use crate::plugin::snapshots::machine_code::Label;
+use crate::plugin::registry::{Active, PluginKey};
 use crate::plugin::snapshots::shelf::{Awaited, InWork, Known, Shelf, Taken};
 use crate::plugin::workshop::errand::Unmade;
 
@@ -34,9 +33,9 @@ impl Snapshots {
     }
 
     /// What a payload starts from. Where there is none yet, one is being made, and the payload is configured by itself.
-    /// `label` is that of the plugin with the configuration.
-    pub(super) fn at_hand(self: &Arc<Self>, active: &Active, config: &str, label: Label) -> Option<Arc<Callable>> {
-        match self.shelf.take(label, &active.component.hash) {
+    /// `key` is that of the plugin with the configuration.
+    pub(super) fn at_hand(self: &Arc<Self>, active: &Active, config: &str, key: PluginKey) -> Option<Arc<Callable>> {
+        match self.shelf.take(key, active.key(None)) {
             Taken::Ready(snapshot) => Some(snapshot),
             Taken::None => None,
             Taken::Wanted(work) => {
@@ -52,17 +51,16 @@ impl Snapshots {
     /// # Errors
     /// That the plugin fails, or why there is no snapshot, which says nothing of the configuration.
     pub(super) fn prepare(&self, active: &Active, config: &str) -> Result<(), Unmade> {
-        let hash = &active.component.hash;
-        match self.shelf.wait_for(self.loader.label(hash, Some(config)), hash) {
+        match self.shelf.wait_for(active.key(Some(config)), active.key(None)) {
             Awaited::Ready => Ok(()),
             Awaited::Unfit(reason) => Err(Unmade::Unfit(reason)),
             Awaited::Wanted(work) => self.make(work, active, config),
         }
     }
 
-    /// Why a component is configured for every payload, where it is.
-    pub(super) fn unfit(&self, hash: &str) -> Option<String> {
-        self.shelf.unfit(hash)
+    /// Why a plugin is configured for every payload, where it is.
+    pub(super) fn unfit(&self, plugin: &PluginKey) -> Option<String> {
+        self.shelf.unfit(plugin)
     }
 
     fn make(&self, work: InWork<Callable>, active: &Active, config: &str) -> Result<(), Unmade> {

@@ -104,8 +104,8 @@ impl Activation {
             Err(Unmade::Failed(failure)) => Err(Unfit::Configuration(failure)),
             // Without a snapshot it is tried as payloads will meet it: configured by itself.
             prepared => {
-                let label = self.loader.label(&active.component.hash, Some(config));
-                let snapshot = prepared.ok().and_then(|()| self.snapshots.at_hand(active, config, label));
+                let key = active.key(Some(config));
+                let snapshot = prepared.ok().and_then(|()| self.snapshots.at_hand(active, config, key));
                 self.smoke(active, config, snapshot.as_deref())
             }
         }

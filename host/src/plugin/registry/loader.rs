@@ -230,7 +230,7 @@ impl Loader {
     }
 
     /// The name of a component's machine code, or of that of its snapshot.
-    pub(in crate::plugin) fn label(&self, hash: &str, config: Option<&str>) -> Label {
+    fn label(&self, hash: &str, config: Option<&str>) -> Label {
         match config {
             Some(config) => self.label_of(hash, b"configured", config),
             None => self.label_of(hash, b"as it came", ""),

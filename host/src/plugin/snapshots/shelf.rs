@@ -5,7 +5,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use crate::limits::{SNAPSHOT_RETRY_AFTER, SNAPSHOTS_BYTES_MAX, SNAPSHOTS_MAX};
-use crate::plugin::snapshots::machine_code::Label;
+use crate::plugin::registry::PluginKey;
 
 /// What is known of a plugin with a configuration.
 #[derive(Debug)]
@@ -41,14 +41,14 @@ pub(in crate::plugin) enum Awaited<T> {
 }
 
 struct Entry<T> {
-    /// The component's hash.
-    component: String,
+    /// Without the configuration.
+    plugin: PluginKey,
     known: Known<T>,
     used: u64,
 }
 
 struct Entries<T> {
-    by_label: HashMap<Label, Entry<T>>,
+    by_key: HashMap<PluginKey, Entry<T>>,
     uses: u64,
 }
 
@@ -60,55 +60,55 @@ pub(in crate::plugin) struct Shelf<T> {
 /// The right to work on an entry, alone. Dropped without a result, it is as if nobody had begun.
 pub(in crate::plugin) struct InWork<T> {
     shelf: Arc<Shelf<T>>,
-    label: Label,
+    key: PluginKey,
     is_done: bool,
 }
 
 impl<T> Shelf<T> {
     pub(in crate::plugin) fn new() -> Arc<Self> {
-        let entries = Mutex::new(Entries { by_label: HashMap::new(), uses: 0 });
+        let entries = Mutex::new(Entries { by_key: HashMap::new(), uses: 0 });
         Arc::new(Self { entries, work_is_done: Condvar::new() })
     }
 
     /// For a payload: never waits.
-    pub(in crate::plugin) fn take(self: &Arc<Self>, label: Label, component: &str) -> Taken<T> {
+    pub(in crate::plugin) fn take(self: &Arc<Self>, key: PluginKey, plugin: PluginKey) -> Taken<T> {
         let mut entries = self.lock();
-        match entries.used(&label) {
+        match entries.used(&key) {
             Some(Known::Ready(snapshot, _)) => return Taken::Ready(snapshot.clone()),
             Some(Known::Failed(at)) if at.elapsed() >= SNAPSHOT_RETRY_AFTER => {}
             Some(_) => return Taken::None,
             None => {}
         }
-        Taken::Wanted(self.begin(&mut entries, label, component))
+        Taken::Wanted(self.begin(&mut entries, key, plugin))
     }
 
     /// For a check: waits while somebody else is at work on it, and hands out the work where there is nothing.
-    pub(in crate::plugin) fn wait_for(self: &Arc<Self>, label: Label, component: &str) -> Awaited<T> {
+    pub(in crate::plugin) fn wait_for(self: &Arc<Self>, key: PluginKey, plugin: PluginKey) -> Awaited<T> {
         let mut entries = self.lock();
         loop {
-            match entries.used(&label) {
+            match entries.used(&key) {
                 Some(Known::Ready(..)) => return Awaited::Ready,
                 Some(Known::Unfit(reason)) => return Awaited::Unfit(reason.clone()),
                 Some(Known::InWork) => {
                     entries = self.work_is_done.wait(entries).unwrap_or_else(PoisonError::into_inner);
                 }
-                Some(Known::Failed(_)) | None => return Awaited::Wanted(self.begin(&mut entries, label, component)),
+                Some(Known::Failed(_)) | None => return Awaited::Wanted(self.begin(&mut entries, key, plugin)),
             }
         }
     }
 
-    /// Why a component is configured per instance, where it is.
-    pub(in crate::plugin) fn unfit(&self, component: &str) -> Option<String> {
+    /// Why a plugin is configured per instance, where it is.
+    pub(in crate::plugin) fn unfit(&self, plugin: &PluginKey) -> Option<String> {
         let entries = self.lock();
-        entries.by_label.values().filter(|entry| entry.component == component).find_map(|entry| match &entry.known {
+        entries.by_key.values().filter(|entry| entry.plugin == *plugin).find_map(|entry| match &entry.known {
             Known::Unfit(reason) => Some(reason.clone()),
             _ => None,
         })
     }
 
-    fn begin(self: &Arc<Self>, entries: &mut Entries<T>, label: Label, component: &str) -> InWork<T> {
-        entries.put(label, component.to_owned(), Known::InWork);
-        InWork { shelf: self.clone(), label, is_done: false }
+    fn begin(self: &Arc<Self>, entries: &mut Entries<T>, key: PluginKey, plugin: PluginKey) -> InWork<T> {
+        entries.put(key, plugin, Known::InWork);
+        InWork { shelf: self.clone(), key, is_done: false }
     }
 
     fn lock(&self) -> MutexGuard<'_, Entries<T>> {
@@ -121,10 +121,10 @@ impl<T> InWork<T> {
     pub(in crate::plugin) fn finish(mut self, known: Known<T>) {
         self.is_done = true;
         let mut entries = self.shelf.lock();
-        if let Some(entry) = entries.by_label.get_mut(&self.label) {
+        if let Some(entry) = entries.by_key.get_mut(&self.key) {
             entry.known = known;
         }
-        entries.make_room(&self.label);
+        entries.make_room(&self.key);
         self.shelf.work_is_done.notify_all();
     }
 }
@@ -132,37 +132,37 @@ impl<T> InWork<T> {
 impl<T> Drop for InWork<T> {
     fn drop(&mut self) {
         if !self.is_done {
-            self.shelf.lock().by_label.remove(&self.label);
+            self.shelf.lock().by_key.remove(&self.key);
             self.shelf.work_is_done.notify_all();
         }
     }
 }
 
 impl<T> Entries<T> {
-    fn used(&mut self, label: &Label) -> Option<&Known<T>> {
+    fn used(&mut self, key: &PluginKey) -> Option<&Known<T>> {
         self.uses += 1;
-        let entry = self.by_label.get_mut(label)?;
+        let entry = self.by_key.get_mut(key)?;
         entry.used = self.uses;
         Some(&entry.known)
     }
 
-    fn put(&mut self, label: Label, component: String, known: Known<T>) {
-        self.by_label.insert(label, Entry { component, known, used: self.uses });
-        self.make_room(&label);
+    fn put(&mut self, key: PluginKey, plugin: PluginKey, known: Known<T>) {
+        self.by_key.insert(key, Entry { plugin, known, used: self.uses });
+        self.make_room(&key);
     }
 
     /// Until the rest fits, but for the entry itself and what is in work. Payloads that have begun keep what they have.
-    fn make_room(&mut self, kept: &Label) {
-        while self.by_label.len() > SNAPSHOTS_MAX || self.bytes() > SNAPSHOTS_BYTES_MAX {
-            let others = self.by_label.iter().filter(|(label, _)| *label != kept);
+    fn make_room(&mut self, kept: &PluginKey) {
+        while self.by_key.len() > SNAPSHOTS_MAX || self.bytes() > SNAPSHOTS_BYTES_MAX {
+            let others = self.by_key.iter().filter(|(key, _)| *key != kept);
             let idle = others.filter(|(_, entry)| !matches!(entry.known, Known::InWork));
-            let Some(label) = idle.min_by_key(|(_, entry)| entry.used).map(|(label, _)| *label) else { return };
-            self.by_label.remove(&label);
+            let Some(key) = idle.min_by_key(|(_, entry)| entry.used).map(|(key, _)| *key) else { return };
+            self.by_key.remove(&key);
         }
     }
 
     fn bytes(&self) -> usize {
-        self.by_label.values().map(|entry| if let Known::Ready(_, bytes) = entry.known { bytes } else { 0 }).sum()
+        self.by_key.values().map(|entry| if let Known::Ready(_, bytes) = entry.known { bytes } else { 0 }).sum()
     }
 }
 
@@ -172,19 +172,22 @@ mod tests {
 
     use super::*;
 
-    fn label(number: usize) -> Label {
-        Label(blake3::hash(&number.to_le_bytes()))
+    /// That of the plugin alone.
+    const PLUGIN: usize = 0;
+
+    fn key(number: usize) -> PluginKey {
+        PluginKey(blake3::hash(&number.to_le_bytes()))
     }
 
     fn wanted(shelf: &Arc<Shelf<u32>>, number: usize) -> Option<InWork<u32>> {
-        match shelf.take(label(number), "component") {
+        match shelf.take(key(number), key(PLUGIN)) {
             Taken::Wanted(work) => Some(work),
             _ => None,
         }
     }
 
     fn is_ready(shelf: &Arc<Shelf<u32>>, number: usize) -> bool {
-        matches!(shelf.take(label(number), "component"), Taken::Ready(_))
+        matches!(shelf.take(key(number), key(PLUGIN)), Taken::Ready(_))
     }
 
     #[test]
@@ -202,14 +205,14 @@ mod tests {
         let work = wanted(&shelf, 1).unwrap();
         let waiting = thread::spawn({
             let shelf = shelf.clone();
-            move || matches!(shelf.wait_for(label(1), "component"), Awaited::Unfit(_))
+            move || matches!(shelf.wait_for(key(1), key(PLUGIN)), Awaited::Unfit(_))
         });
         work.finish(Known::Unfit("it kept a stream".to_owned()));
         assert!(waiting.join().unwrap());
-        assert_eq!(shelf.unfit("component").unwrap(), "it kept a stream");
-        assert_eq!(shelf.unfit("another"), None);
+        assert_eq!(shelf.unfit(&key(PLUGIN)).unwrap(), "it kept a stream");
+        assert_eq!(shelf.unfit(&key(9)), None);
         drop(wanted(&shelf, 2).unwrap());
-        assert!(matches!(shelf.wait_for(label(2), "component"), Awaited::Wanted(_)));
+        assert!(matches!(shelf.wait_for(key(2), key(PLUGIN)), Awaited::Wanted(_)));
     }
 
     #[test]
@@ -217,7 +220,7 @@ mod tests {
         let shelf = Shelf::<u32>::new();
         wanted(&shelf, 1).unwrap().finish(Known::Failed(Instant::now()));
         assert!(wanted(&shelf, 1).is_none());
-        assert!(matches!(shelf.wait_for(label(1), "component"), Awaited::Wanted(_)));
+        assert!(matches!(shelf.wait_for(key(1), key(PLUGIN)), Awaited::Wanted(_)));
         wanted(&shelf, 1).unwrap().finish(Known::Failed(Instant::now() - SNAPSHOT_RETRY_AFTER));
         assert!(wanted(&shelf, 1).is_some());
     }
