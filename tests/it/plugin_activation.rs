@@ -6,12 +6,13 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use runhook::plugin::{ChainOutcome, PluginInfo, PluginRuntime, RuntimeSettings, WasmRuntime};
+use runhook::plugin::{CacheSettings, ChainOutcome, PluginInfo, PluginRuntime, RuntimeSettings, WasmRuntime};
 use runhook_test_guests as guests;
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
 use crate::host_process::BINARY;
+use crate::support::plugin_cache;
 use crate::support::waiting::PATIENCE;
 
 const PAYLOAD: &[u8] = br#"{"rule_id":"r","runs":[{"id":"1","name":"a","status":"error","total_tokens":2}]}"#;
@@ -26,6 +27,15 @@ struct Scene {
 
 impl Scene {
     fn of(component: &str, in_use: Value) -> Self {
+        Self::on(plugin_cache::settings(), component, in_use)
+    }
+
+    /// For what depends on what was done before.
+    fn anew(component: &str, in_use: Value) -> Self {
+        Self::on(RuntimeSettings::default(), component, in_use)
+    }
+
+    fn on(settings: RuntimeSettings, component: &str, in_use: Value) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("plugin.wasm");
         fs::copy(component, &file).unwrap();
@@ -39,7 +49,7 @@ impl Scene {
                     if name.as_str() == "plugin" { asked.lock().unwrap().clone() } else { Vec::new() }
                 },
             ),
-            ..RuntimeSettings::default()
+            ..settings
         };
         Self { runtime: WasmRuntime::start(settings).unwrap(), file, in_use, _folder: folder }
     }
@@ -123,17 +133,32 @@ fn what_no_rule_uses_may_refuse_an_empty_configuration_and_an_error_in_words_is_
 
 #[test]
 fn at_the_start_there_is_nothing_else_and_what_fails_is_active_with_a_warning() {
-    let trap = Scene::of(guests::PANICS, json!([{}])).info();
+    let trap = Scene::anew(guests::PANICS, json!([{}])).info();
     assert!(trap.hash.is_some() && trap.error.is_none());
     assert!(trap.warning.unwrap().contains("breaks down"));
-    let configuration = Scene::of(guests::REFUSES_CONFIG, json!([{"word": "please"}, {"word": "now"}])).info();
+    let configuration = Scene::anew(guests::REFUSES_CONFIG, json!([{"word": "please"}, {"word": "now"}])).info();
     assert!(configuration.hash.is_some() && configuration.error.is_none());
     assert!(configuration.warning.unwrap().contains("say please"));
 }
 
+#[test]
+fn what_was_refused_or_failed_before_is_active_with_a_warning_at_every_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let cache = CacheSettings { folder: folder.path().join("cache"), key: Zeroizing::new([7; 32]) };
+    let start = |component| {
+        Scene::on(RuntimeSettings { cache: Some(cache.clone()), ..RuntimeSettings::default() }, component, json!([{}]))
+    };
+    let first = start(guests::KEEPS_EVEN);
+    assert!(first.replaced(guests::PANICS).error.unwrap().contains("breaks down"));
+    for guest in [guests::PANICS, guests::PANICS] {
+        assert!(start(guest).info().warning.unwrap().contains("breaks down"));
+    }
+    assert_eq!(start(guests::KEEPS_EVEN).info().warning, None);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn snapshots_are_ready_when_a_file_becomes_active() {
-    let scene = Scene::of(guests::KEEPS_EVEN, json!([{"name": "one"}, {"name": "one"}]));
+    let scene = Scene::anew(guests::KEEPS_EVEN, json!([{"name": "one"}, {"name": "one"}]));
     assert_eq!(scene.replaced(guests::RENAMES).error, None);
     let before = scene.runtime.work_done();
     let used = serde_json::from_value(json!({"name": "plugin", "config": {"name": "one"}})).unwrap();
@@ -154,7 +179,7 @@ fn a_warm_start_of_a_hundred_plugins_starts_no_child() {
     }
     let start = || {
         let key = Zeroizing::new([7; 32]);
-        let cache = runhook::plugin::CacheSettings { folder: folder.path().join("cache"), key };
+        let cache = CacheSettings { folder: folder.path().join("cache"), key };
         let is_renames = |name: &str| name.trim_start_matches("plugin-").parse::<usize>().is_ok_and(|n| n % 3 == 1);
         let settings = RuntimeSettings {
             directory: Some(directory.clone()),

@@ -9,9 +9,7 @@ use bytes::Bytes;
 use runhook::clock::ManualClock;
 use runhook::model::ids::PayloadId;
 use runhook::model::plugin::{PluginFailure, PluginFailureKind, PluginName, PluginUse};
-use runhook::plugin::{
-    ChainOutcome, PluginInfo, PluginPolicy, PluginRuntime, Readiness, RuntimeSettings, WasmRuntime,
-};
+use runhook::plugin::{ChainOutcome, PluginInfo, PluginPolicy, PluginRuntime, Readiness, RuntimeSettings, WasmRuntime};
 use runhook_test_guests as guests;
 use serde_json::{Value, json};
 

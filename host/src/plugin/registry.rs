@@ -34,8 +34,6 @@ pub(super) struct Active {
     /// What it was compiled from; its snapshots are made of it.
     pub(super) bytes: Bytes,
     pub(super) about: Arc<About>,
-    /// Whether this host has loaded it before.
-    pub(super) is_known: bool,
     /// What it may use and import.
     pub(super) terms: Terms,
     /// The key of the policy's that its file is signed with.

@@ -105,7 +105,8 @@ mod tests {
         let headers = list(r#"["",""]"#, HEADERS_MAX + 1);
         assert!(!is_read(&format!(r#"{{"Body":{{"content_type":"","headers":{headers}}}}}"#), &usage));
         let framed = usage.replace(r#""frames":[]"#, &format!(r#""frames":{}"#, list(r#""""#, PLUGIN_FRAMES_MAX + 1)));
-        let logged = usage.replace(r#""log":[]"#, &format!(r#""log":{}"#, list(r#"{"level":"","message":""}"#, 20_000)));
+        let logged =
+            usage.replace(r#""log":[]"#, &format!(r#""log":{}"#, list(r#"{"level":"","message":""}"#, 20_000)));
         for usage in [framed, logged] {
             assert!(!is_read(r#""Done""#, &usage));
         }

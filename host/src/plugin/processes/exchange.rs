@@ -71,10 +71,7 @@ pub(in crate::plugin) enum Came {
     },
     Nothing,
     /// Fields of runs of the payload as it came to the chain, by the runs' places; without them, this is the failure.
-    Needs(
-        #[serde(deserialize_with = "at_most::<FIELDS_ELSEWHERE_MAX, _, _>")] Vec<(u32, LargeField)>,
-        PluginFailure,
-    ),
+    Needs(#[serde(deserialize_with = "at_most::<FIELDS_ELSEWHERE_MAX, _, _>")] Vec<(u32, LargeField)>, PluginFailure),
 }
 
 /// The head of an answer.

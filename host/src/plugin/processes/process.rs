@@ -75,7 +75,8 @@ impl GuestProcess {
         let mut process = Self { child, input: input.map_err(unavailable)?, output };
         process.wait_for(START_TIMEOUT);
         let begun = message::write(&mut process.input, load, &[]);
-        let ready = begun.and_then(|()| message::read::<Result<(), String>>(&mut process.output, message::WORDS_BYTES_MAX, 0));
+        let ready =
+            begun.and_then(|()| message::read::<Result<(), String>>(&mut process.output, message::WORDS_BYTES_MAX, 0));
         match ready {
             Ok((Ok(()), _)) => Ok(process),
             Ok((Err(why), _)) => Err(Broken::Unavailable(printable(capped(&why)))),

@@ -4,8 +4,8 @@
 //! A file that breaks down over that, or does not take a configuration that is in use, is refused, and what was active
 //! stays. It is different when the host starts: there is nothing else to serve the rules, the file most likely served them
 //! before, and neither the canned payload nor one rule's configuration is all that it is for. So it becomes active with a
-//! warning; what it does fail on is held, payload by payload, and quarantine bounds what that costs. One that this host
-//! has activated before is not even tried, so that a start with many plugins takes no time.
+//! warning; what it does fail on is held, payload by payload, and quarantine bounds what that costs. One that has passed
+//! before on this host is not even tried, so that a start with many plugins takes no time.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -82,7 +82,13 @@ impl Activation {
         is_start: bool,
     ) -> Result<(Active, Result<(), Unfit>), String> {
         let active = self.loader.load(name, bytes, Origin::File { signature })?;
-        let tried = if is_start && active.is_known { Ok(()) } else { self.tried(&active) };
+        if is_start && self.loader.has_passed(&active) {
+            return Ok((active, Ok(())));
+        }
+        let tried = self.tried(&active);
+        if tried.is_ok() {
+            self.loader.remember_passed(&active);
+        }
         Ok((active, tried))
     }
 

@@ -144,9 +144,8 @@ impl Loader {
         let mut terms = self.policy.of(name).clone();
         terms.isolation = terms.isolation.of(signed_by.is_some());
         let component = self.component(&bytes, origin, &terms).map_err(|refusal| refusal.to_string())?;
-        let (about, is_known) = self.about(name, &component, &terms.limits)?;
-        let (component, about) = (component.into(), about.into());
-        Ok(Active { name: name.clone(), component, bytes, about, is_known, terms, signed_by })
+        let about = self.about(name, &component, &terms.limits)?.into();
+        Ok(Active { name: name.clone(), component: component.into(), bytes, about, terms, signed_by })
     }
 
     fn signed_by(&self, bytes: &[u8], origin: Origin<'_>) -> Result<Option<KeyId>, SignatureError> {
@@ -156,11 +155,28 @@ impl Loader {
         }
     }
 
-    /// Out of the cache, else asked and kept: a start calls no guest that it has called before. And which of the two.
-    fn about(&self, name: &PluginName, component: &Callable, limits: &PluginLimits) -> Result<(About, bool), String> {
+    /// Whether this host has tried the plugin before, and it was well.
+    pub(in crate::plugin) fn has_passed(&self, plugin: &Active) -> bool {
+        self.cache.as_ref().is_some_and(|cache| cache.get(&self.passed(plugin)).is_some())
+    }
+
+    /// Keeps that it was.
+    pub(in crate::plugin) fn remember_passed(&self, plugin: &Active) {
+        if let Some(cache) = &self.cache {
+            cache.put(&self.passed(plugin), b"");
+        }
+    }
+
+    /// Of a plugin by its name: under another one it may have other limits.
+    fn passed(&self, plugin: &Active) -> Label {
+        self.label_of(&plugin.component.hash, b"passed", plugin.name.as_str())
+    }
+
+    /// Out of the cache, else asked and kept: a start calls no guest that it has called before.
+    fn about(&self, name: &PluginName, component: &Callable, limits: &PluginLimits) -> Result<About, String> {
         let label = self.label_of(&component.hash, b"described", "");
         if let Some(kept) = self.cache.as_ref().and_then(|cache| cache.get(&label)) {
-            return Ok((about(&String::from_utf8_lossy(&kept.into_bytes()))?, true));
+            return about(&String::from_utf8_lossy(&kept.into_bytes()));
         }
         let called = Called { name, component, config: None };
         let describe = || on_own_thread(|| self.guests.describe(called, limits));
@@ -174,7 +190,7 @@ impl Loader {
         if let Some(cache) = &self.cache {
             cache.put(&label, json.as_bytes());
         }
-        Ok((about, false))
+        Ok(about)
     }
 
     fn component(&self, bytes: &[u8], origin: Origin<'_>, terms: &Terms) -> Result<Callable, Refusal> {
