@@ -41,6 +41,7 @@ pub use registry::signature::{KeyId, PublicKey, PublicKeyError, SignatureError, 
 pub use runtime::{InUse, RuntimeSettings, WasmRuntime};
 pub use sandbox::call::Usage;
 pub use sandbox::linked::Fetched;
+pub(crate) use sandbox::output_ring::printable;
 pub use snapshots::cache::CacheSettings;
 pub use trial::{Benched, Measured, Prepared, Spread, Trial, TrialOutcome, TrialReport, TrialRun};
 pub use workshop::errand::{CHILD, run_child};

@@ -9,7 +9,7 @@ use super::{name_of, not_loaded, parse_config, read};
 use crate::cli::plugin::report::size;
 use crate::cli::plugin::signing::signature_beside;
 use crate::cli::plugin_policy::PluginPolicyArgs;
-use crate::plugin::{PluginPolicy, Trial};
+use crate::plugin::{PluginPolicy, Trial, printable};
 
 #[derive(Args, Debug)]
 pub(in crate::cli) struct CheckArgs {
@@ -44,7 +44,7 @@ pub(super) fn run(arguments: &CheckArgs, program: Option<PathBuf>) -> anyhow::Re
     line("runs", if trial.is_apart() { "in processes of its own" } else { "in the host's process" });
     line("configured", &configured);
     if let Some(schema) = info.config_schema {
-        line("config", &format!("{schema:#}"));
+        line("config", &printable(&format!("{schema:#}")));
     }
     Ok(())
 }

@@ -9,7 +9,7 @@ use similar::{ChangeTag, TextDiff};
 
 use crate::cli::plugin::listing;
 use crate::cli::table::table;
-use crate::plugin::{Measured, PluginLimits, Spread, TrialOutcome, TrialReport, TrialRun, Usage};
+use crate::plugin::{Measured, PluginLimits, Spread, TrialOutcome, TrialReport, TrialRun, Usage, printable};
 
 /// Unchanged lines around a change.
 const CONTEXT_LINES: usize = 3;
@@ -31,9 +31,9 @@ pub(super) fn outcome(report: &TrialReport, payload: &Bytes, is_colored: bool) -
             }
         }
         Ok(TrialOutcome::Body(body)) => {
-            let _ = writeln!(text, "renders {} bytes of {}", body.bytes.len(), body.content_type);
+            let _ = writeln!(text, "renders {} bytes of {}", body.bytes.len(), printable(&body.content_type));
             for (name, value) in &body.headers {
-                let _ = writeln!(text, "{name}: {value}");
+                let _ = writeln!(text, "{name}: {}", printable(value));
             }
             let _ = writeln!(text, "\n{}", pretty(&body.bytes));
         }
@@ -147,11 +147,11 @@ pub(super) fn size(bytes: u64) -> String {
     }
 }
 
-/// JSON one value per line, so that a difference is small; anything else as it is.
+/// JSON one value per line, so that a difference is small; anything else as it is. Without what terminals obey.
 fn pretty(bytes: &[u8]) -> String {
     match serde_json::from_slice::<Value>(bytes) {
-        Ok(value) => format!("{value:#}\n"),
-        Err(_) => String::from_utf8_lossy(bytes).into_owned(),
+        Ok(value) => printable(&format!("{value:#}\n")),
+        Err(_) => printable(&String::from_utf8_lossy(bytes)),
     }
 }
 
@@ -180,6 +180,7 @@ fn difference(before: &str, after: &str, is_colored: bool) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::payload::Body;
 
     fn report(made: &'static str) -> TrialReport {
         let result = Ok(TrialOutcome::Payload(Bytes::from_static(made.as_bytes()), 1));
@@ -200,6 +201,20 @@ mod tests {
     fn no_change_is_said() {
         let payload = Bytes::from_static(br#"{"runs":[]}"#);
         assert!(outcome(&report(r#"{"runs":[]}"#), &payload, true).contains("byte for byte"));
+    }
+
+    #[test]
+    fn nothing_that_a_body_has_is_obeyed_by_a_terminal() {
+        let shown = |bytes: &'static [u8]| {
+            let headers = vec![("x-mark".to_owned(), "\u{9b}1m".to_owned())];
+            let content_type = "text/plain\u{9b}".to_owned();
+            let body = Body { content_type, headers, bytes: Bytes::from_static(bytes) };
+            let report = TrialReport { result: Ok(TrialOutcome::Body(body)), ..report("") };
+            outcome(&report, &Bytes::new(), false)
+        };
+        let text = shown(b"a\x1b]0;b\x07\n");
+        assert!(text.ends_with("plain\\u{9b}\nx-mark: \\u{9b}1m\n\na\\u{1b}]0;b\\u{7}\n\n"), "{text}");
+        assert!(!shown("{\"a\":\"\u{9b}\"}".as_bytes()).contains('\u{9b}'));
     }
 
     #[test]

@@ -22,6 +22,7 @@ use crate::plugin::sandbox::Sandbox;
 use crate::plugin::sandbox::call::Called;
 use crate::plugin::sandbox::engine::{Ticker, engine};
 use crate::plugin::sandbox::linker::linker;
+use crate::plugin::sandbox::output_ring::printable;
 use crate::plugin::snapshots::cache::Cache;
 use crate::plugin::snapshots::machine_code::{Label, MachineCode, SharedCode};
 use crate::plugin::workshop::Workshop;
@@ -337,7 +338,11 @@ fn about(json: &str) -> Result<About, String> {
         let (kib, max) = (json.len().div_ceil(1024), ABOUT_BYTES_MAX / 1024);
         return Err(format!("its description, schema included, is {kib} KiB long; a plugin may have {max} KiB"));
     }
-    serde_json::from_str(json).map_err(|error| format!("its description is no valid JSON: {error}"))
+    let about: About =
+        serde_json::from_str(json).map_err(|error| format!("its description is no valid JSON: {error}"))?;
+    // They go to terminals.
+    let (description, version) = (printable(&about.description), printable(&about.version));
+    Ok(About { description, version, ..about })
 }
 
 fn cannot_start(error: wasmtime::Error) -> anyhow::Error {
@@ -353,5 +358,11 @@ mod tests {
         let described = |bytes: usize| about(&format!(r#"{{"description":"{}"}}"#, "x".repeat(bytes)));
         assert_eq!(described(10).unwrap().description.len(), 10);
         assert!(described(ABOUT_BYTES_MAX).unwrap_err().contains("a plugin may have 256 KiB"));
+    }
+
+    #[test]
+    fn what_terminals_obey_is_shown() {
+        let about = about(r#"{"description":"a\u001b[31mb\n\u009bc","version":"1\u0007"}"#).unwrap();
+        assert_eq!((about.description.as_str(), about.version.as_str()), ("a\\u{1b}[31mb\n\\u{9b}c", "1\\u{7}"));
     }
 }

@@ -40,7 +40,7 @@ impl OutputRing {
 }
 
 /// The text with control characters but line ends and tabs escaped.
-pub(in crate::plugin) fn printable(text: &str) -> String {
+pub(crate) fn printable(text: &str) -> String {
     let is_plain = |character: char| !character.is_control() || character == '\n' || character == '\t';
     let escape = |character: char| {
         if is_plain(character) { character.to_string() } else { character.escape_default().to_string() }
