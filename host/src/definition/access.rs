@@ -111,10 +111,12 @@ fn certificates(object: &Object<'_>, key: &str, problems: &mut Problems) -> Opti
     Some(text.to_owned())
 }
 
-/// The access that a definition means; what is masked is kept from the webhook as it was, which sends to `url` now.
+/// The access that a definition means; what is masked is kept from the webhook as it was, which sends to `url` now. A
+/// client secret is kept only where that is the same place as before: its tokens go there.
 pub(super) fn resolve_access(
     given: AccessDefinition,
     before: Option<&Access>,
+    is_same_place: bool,
     url: &EndpointUrl,
     at: &str,
     problems: &mut Problems,
@@ -126,7 +128,7 @@ pub(super) fn resolve_access(
     };
     let kept = before.and_then(|before| before.oauth2.as_ref());
     let oauth2 = match given.oauth2 {
-        Some(given) => Some(resolve_oauth2(given, kept, &place(at, "oauth2"), problems)?),
+        Some(given) => Some(resolve_oauth2(given, kept, is_same_place, &place(at, "oauth2"), problems)?),
         None => None,
     };
     let is_tls = |url: &EndpointUrl| url.expose().scheme() == "https";
@@ -156,7 +158,13 @@ fn resolve_certificate(
     Some(ClientCertificate { certificate: given.certificate, key })
 }
 
-fn resolve_oauth2(given: OAuth2Definition, kept: Option<&OAuth2>, at: &str, problems: &mut Problems) -> Option<OAuth2> {
+fn resolve_oauth2(
+    given: OAuth2Definition,
+    kept: Option<&OAuth2>,
+    is_same_place: bool,
+    at: &str,
+    problems: &mut Problems,
+) -> Option<OAuth2> {
     let shown = given.token_url.expose();
     let token_url = match kept.filter(|kept| kept.token_url.to_string() == shown) {
         Some(kept) => Ok(kept.token_url.clone()),
@@ -164,10 +172,10 @@ fn resolve_oauth2(given: OAuth2Definition, kept: Option<&OAuth2>, at: &str, prob
         None => EndpointUrl::parse(shown).map_err(|error| error.to_string()),
     };
     let token_url = token_url.map_err(|wrong| problems.push(problem(&place(at, "token_url"), &wrong))).ok();
-    // A secret that is kept goes where it went, and nowhere else.
+    // A secret that is kept goes where it went, and nowhere else, and so does what it buys.
     let goes_there =
         |kept: &&OAuth2| token_url.as_ref().is_none_or(|url| url.expose().origin() == kept.token_url.expose().origin());
-    let kept = kept.filter(goes_there).map(|kept| &kept.client_secret);
+    let kept = kept.filter(goes_there).filter(|_| is_same_place).map(|kept| &kept.client_secret);
     let client_secret = unmasked(given.client_secret, kept, &place(at, "client_secret"), problems);
     Some(OAuth2 {
         token_url: token_url?,

@@ -132,7 +132,7 @@ fn resolve_webhook(
     let kept = old.map_or(&[][..], |old| &old.endpoint.signing_secrets);
     let signing_secrets = resolve_signing(webhook.signing_secrets, kept, &place(at, "signing_secrets"), problems)?;
     let kept = old.map(|old| &*old.endpoint.access);
-    let access = Arc::new(resolve_access(webhook.access, kept, &url, at, problems)?);
+    let access = Arc::new(resolve_access(webhook.access, kept, same_place.is_some(), &url, at, problems)?);
     let id = webhook.id.unwrap_or_else(|| default_id(rule, &url));
     let endpoint = Endpoint { url, headers, retry: webhook.retry, pace: webhook.pace, signing_secrets, access };
     Some(Webhook { id, endpoint, plugins: webhook.plugins })

@@ -157,3 +157,19 @@ fn what_acts_on_tls_needs_a_url_that_has_it() {
     assert!(wrong[0].starts_with("webhooks[0].ca: needs an https:// URL"), "{wrong:?}");
     assert!(wrong[1].starts_with("webhooks[0].client_certificate: needs an https:// URL"), "{wrong:?}");
 }
+
+#[test]
+fn a_client_secret_is_kept_only_while_it_and_its_tokens_go_where_they_went() {
+    let (access, _) = whole();
+    let before = stored(&access);
+    let mut masked = json!({"oauth2": access["oauth2"]});
+    masked["oauth2"]["client_secret"] = json!(MASK);
+    let same = rule_with("https://example.com/other", &masked);
+    let kept = rule_of(read_rule(&same).unwrap(), Some(&before)).unwrap();
+    let kept = kept.webhooks[0].endpoint.access.oauth2.as_ref().unwrap();
+    assert_eq!(kept.client_secret.expose(), CLIENT_SECRET);
+    let refused = ["webhooks[0].oauth2.client_secret: is masked, and there is no value to keep; give the value"];
+    assert_eq!(problems("https://elsewhere.example/hook", &masked, Some(&before)), refused);
+    masked["oauth2"]["token_url"] = json!("https://elsewhere.example/token");
+    assert_eq!(problems("https://example.com/hook", &masked, Some(&before)), refused);
+}
