@@ -41,6 +41,9 @@ pub(super) struct BodyLog {
     segment: Segment,
     end: u64,
     is_synced: bool,
+    /// A sync failed. The system tells of it once, and what was not written may be forgotten by then: no later sync of the
+    /// segment says anything.
+    is_lost: bool,
     /// When something was first seen in the segment.
     used_since: Option<Timestamp>,
 }
@@ -53,7 +56,7 @@ impl BodyLog {
         segments.check_keys()?;
         let newest = segments.numbers()?.into_iter().max().unwrap_or(0);
         let segment = segments.create_behind(newest, bodies)?;
-        Ok(Self { segments, bodies, segment, end: 0, is_synced: true, used_since: None })
+        Ok(Self { segments, bodies, segment, end: 0, is_synced: true, is_lost: false, used_since: None })
     }
 
     /// Appends; durable only after [`BodyLog::sync`].
@@ -103,18 +106,36 @@ impl BodyLog {
 
     fn close(&mut self) -> io::Result<()> {
         self.sync()?;
+        self.begin_segment()
+    }
+
+    fn begin_segment(&mut self) -> io::Result<()> {
         self.segment = self.segments.create_behind(self.segment.number, self.bodies)?;
         (self.end, self.used_since) = (0, None);
+        (self.is_synced, self.is_lost) = (true, false);
         Ok(())
     }
 
-    /// Makes everything appended so far durable.
+    /// Makes everything appended so far durable. Once that has failed it fails, until [`BodyLog::leave_lost`]: whoever
+    /// appended meanwhile must not be told that all is well.
+    ///
+    /// # Errors
+    /// The disk's, or that it has failed before.
     pub(super) fn sync(&mut self) -> io::Result<()> {
+        if self.is_lost {
+            return Err(io::Error::other("bodies were lost when the disk failed"));
+        }
         if !self.is_synced {
+            self.is_lost = true;
             self.segment.file.sync_data()?;
-            self.is_synced = true;
+            (self.is_synced, self.is_lost) = (true, false);
         }
         Ok(())
+    }
+
+    /// Begins another segment where a sync has failed. To be called when no row will point to what was appended.
+    pub(super) fn leave_lost(&mut self) -> io::Result<()> {
+        if self.is_lost { self.begin_segment() } else { Ok(()) }
     }
 }
 
@@ -179,6 +200,30 @@ pub(super) mod tests {
     fn open(folder: &Path, bodies: Bodies) -> BodyLog {
         std::fs::create_dir_all(folder).unwrap();
         BodyLog::open(folder, keyring(folder), bodies).unwrap()
+    }
+
+    impl BodyLog {
+        /// Has the next sync fail, as a disk does.
+        pub(in crate::store::sqlite) fn break_disk(&mut self) {
+            self.segment.file = std::fs::File::options().write(true).open("/dev/null").unwrap();
+        }
+    }
+
+    #[test]
+    fn once_a_sync_has_failed_none_succeeds_before_another_segment_is_begun() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut log = plain_log(folder.path());
+        log.append(b"lost").unwrap();
+        let intact = log.segment.file.try_clone().unwrap();
+        log.break_disk();
+        assert!(log.close().is_err());
+        log.segment.file = intact;
+        assert!(log.sync().is_err(), "the system tells of a failure once");
+        log.leave_lost().unwrap();
+        let kept = log.append(b"kept").unwrap();
+        log.sync().unwrap();
+        assert_eq!(kept.segment, 2);
+        assert_eq!(reader(folder.path()).read(kept).unwrap(), "kept");
     }
 
     fn reader(folder: &Path) -> BodyReader {

@@ -177,6 +177,8 @@ fn commit_group(group: &mut Group<'_>, gathered: impl Iterator<Item = Work>, gen
         group.endpoints.clear();
         // Without a transaction there is nothing to roll back.
         let _ = group.connection.execute_batch("ROLLBACK");
+        // Where that fails too, the next group fails, and it is tried again.
+        let _ = group.log.leave_lost().inspect_err(|error| error!(%error, "cannot begin another file for bodies"));
     }
     // Before anybody hears of it: who asks then sees that there is something new.
     generations.grow(group.changed);
@@ -266,6 +268,32 @@ mod tests {
             assert!(answer.blocking_recv().unwrap().is_err());
         }
         assert!(words(folder.path()).is_empty());
+    }
+
+    #[test]
+    fn bodies_that_were_lost_in_the_middle_take_all_of_their_group_along() {
+        let folder = tempfile::tempdir().unwrap();
+        let connection = database(folder.path());
+        let mut log = plain_log(&folder.path().join("bodies"));
+        let (endpoints, changed) = (&mut HashMap::new(), &mut HashSet::new());
+        let mut group = Group { connection: &connection, log: &mut log, endpoints, changed };
+        let append = |group: &mut Group<'_>| Ok(group.log.append(b"body").map(|_| ())?);
+        // As at the end of a segment: what fails is one piece's.
+        let close = |group: &mut Group<'_>| {
+            group.log.break_disk();
+            Ok(group.log.sync()?)
+        };
+        let (first, first_answer) = piece("accepting", room(), IfNobodyWaits::Work, append);
+        let (middle, _) = piece("closing", room(), IfNobodyWaits::Work, close);
+        let (last, last_answer) = piece("writing", room(), IfNobodyWaits::Work, write("lost"));
+        commit_group(&mut group, [first, middle, last].into_iter(), &Generations::default());
+        for answer in [first_answer, last_answer] {
+            assert!(answer.blocking_recv().unwrap().is_err());
+        }
+        assert!(words(folder.path()).is_empty());
+        let (next, next_answer) = piece("accepting", room(), IfNobodyWaits::Work, append);
+        commit_group(&mut group, [next].into_iter(), &Generations::default());
+        next_answer.blocking_recv().unwrap().unwrap();
     }
 
     #[tokio::test]
