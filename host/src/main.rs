@@ -7,6 +7,7 @@ use clap::Parser;
 use runhook::cli::Cli;
 use runhook::config::Environment;
 use runhook::plugin;
+use tokio::runtime::Runtime;
 
 /// A child of the plugin runtime is told apart before a thread is started: it gives up the right to start any.
 fn main() -> ExitCode {
@@ -17,9 +18,14 @@ fn main() -> ExitCode {
     run()
 }
 
-#[tokio::main]
-async fn run() -> ExitCode {
-    let ended = Cli::parse().run(Environment::read(program())).await;
+fn run() -> ExitCode {
+    let cli = Cli::parse();
+    let ended = Runtime::new().map_err(anyhow::Error::from).and_then(|runtime| {
+        let ended = runtime.block_on(cli.run(Environment::read(program())));
+        // Nobody waits for what a thread may still bring that a name server keeps.
+        runtime.shutdown_background();
+        ended
+    });
     ended.unwrap_or_else(|error| {
         // One line, causes included; a backtrace would help nobody who typed a wrong name.
         eprintln!("error: {error:#}");

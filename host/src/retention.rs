@@ -68,7 +68,11 @@ impl Retention {
             let now = self.clock.now();
             // The clock may have been set back.
             if now >= blobs_due || blobs_due > after(now, limits::PRUNE_BLOBS_TICK) {
-                self.prune_blobs(&shutdown, blobs_due == Timestamp::MIN).await;
+                // An object store that hangs must not hold up the stop; what is deleted stays so.
+                tokio::select! {
+                    () = self.prune_blobs(&shutdown, blobs_due == Timestamp::MIN) => {}
+                    () = shutdown.requested() => {}
+                }
                 blobs_due = after(now, limits::PRUNE_BLOBS_TICK);
             }
             let tick = self.clock.sleep_until(after(self.clock.now(), limits::PRUNE_TICK));

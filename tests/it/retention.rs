@@ -2,12 +2,13 @@
 //! meanwhile does not wait.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use runhook::blobs::{BlobField, BlobKey, BlobOrigin, Blobs};
+use runhook::blobs::{BlobField, BlobKey, BlobOrigin, BlobSettings, Blobs, S3Credentials, S3Settings};
 use runhook::clock::{Clock, ManualClock, after};
 use runhook::layers;
 use runhook::limits;
@@ -16,6 +17,7 @@ use runhook::model::ids::{DeliveryId, HostId, PayloadId, RunId};
 use runhook::model::payload::{Body, PendingPayload};
 use runhook::model::rule::Rule;
 use runhook::model::run::{Layer, RunWrite};
+use runhook::model::secret::Secret;
 use runhook::retention::{Periods, Retention};
 use runhook::secrets::Keyring;
 use runhook::shutdown;
@@ -24,6 +26,9 @@ use runhook::store::sqlite::SqliteStore;
 use runhook::store::{Accepted, ClaimNow, NewPayload, RuleChanges, Store};
 use serde_json::json;
 use tempfile::TempDir;
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpListener;
+use tokio::time::timeout;
 
 use crate::support::engine::{local_blobs, rule, standing_clock};
 use crate::support::waiting::{PATIENCE, a_moment};
@@ -161,7 +166,11 @@ async fn what_is_past_its_time_goes_and_the_rest_stays() {
     scene.clock.advance(DAY * 9);
     scene.ingest([run()]).await;
     let kept = [scene.deliver("{}", filtered).await, scene.deliver("{}", held).await];
-    scene.prune_until(|| async { scene.blobs.get(&old_blob, 10).await.unwrap().is_none() }).await;
+    let folders = || std::fs::read_dir(scene.folder.path().join("blobs/ttl_s")).unwrap().count();
+    assert_eq!(folders(), 2);
+    // The folder of a day goes with its last blob.
+    scene.prune_until(|| async { folders() == 1 }).await;
+    assert!(scene.blobs.get(&old_blob, 10).await.unwrap().is_none());
     assert_eq!(scene.runs().await, 1);
     for id in gone {
         assert_eq!(scene.document(id).await, None);
@@ -172,8 +181,6 @@ async fn what_is_past_its_time_goes_and_the_rest_stays() {
     assert_eq!(scene.document(pending).await.unwrap(), r#"{"pending": 1}"#);
     assert_eq!(scene.store.pending_payloads(10).await.unwrap(), [waiting.id]);
     assert_eq!(scene.blobs.get(&young_blob, 10).await.unwrap().unwrap(), "blob");
-    let folders = std::fs::read_dir(scene.folder.path().join("blobs/ttl_s")).unwrap();
-    assert_eq!(folders.count(), 1, "the folder of the day is gone with its last blob");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -259,4 +266,32 @@ async fn who_accepts_does_not_wait_for_fifty_thousand_old_rows() {
     assert!(waits.len() > 10, "nobody accepted meanwhile");
     // Generous, for a machine whose disk is busy with other tests: below the 5 s after which LangSmith gives up.
     assert!(waits.iter().all(|wait| *wait < Duration::from_secs(4)), "{:?}", waits.iter().max());
+}
+
+/// A bucket whose server is at this address.
+fn bucket_at(address: SocketAddr) -> Blobs {
+    let settings = S3Settings {
+        bucket: "runs".to_owned(),
+        endpoint: Some(format!("http://{address}").parse().unwrap()),
+        region: "eu-central-1".to_owned(),
+        prefix: String::new(),
+        credentials: Some(S3Credentials { access_key_id: "AK".to_owned(), secret_access_key: Secret::new("hush") }),
+        allow_http: true,
+        is_path_style: true,
+    };
+    Blobs::open(BlobSettings::S3(settings)).unwrap()
+}
+
+#[tokio::test]
+async fn an_object_store_that_hangs_does_not_hold_up_the_stop() {
+    let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut scene = Scene::new().await;
+    scene.blobs = bucket_at(server.local_addr().unwrap());
+    let (stage, (trigger, shutdown)) = (scene.stage(), shutdown::channel());
+    let running = tokio::spawn(async move { stage.run(shutdown).await });
+    let (mut asked, _) = server.accept().await.unwrap();
+    asked.read_u8().await.unwrap();
+    trigger.request();
+    // Its client would wait for 30 s, and ask again.
+    timeout(Duration::from_secs(20), running).await.unwrap().unwrap();
 }
