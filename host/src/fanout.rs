@@ -4,6 +4,7 @@
 //! found there by the tick. Ends in exactly one transaction per payload; until that is committed, everything may be
 //! repeated. The only place that knows the order of the stages. Knows nothing of HTTP.
 
+mod field_turns;
 mod linked;
 mod probe;
 mod replay;
@@ -22,7 +23,8 @@ use crate::blobs::{BlobError, Blobs};
 use crate::clock::{Clock, after};
 use crate::dispatch::{Dispatch, Slot};
 use crate::document::Document;
-use crate::fanout::linked::{Linked, Sources};
+use crate::fanout::field_turns::{FieldTurn, FieldTurns};
+use crate::fanout::linked::{Linked, Sources, Turn};
 use crate::limits;
 use crate::links;
 use crate::model::delivery::{Claim, Fate, NewDelivery, ReplayOf};
@@ -71,11 +73,10 @@ struct Stage {
     hints: mpsc::Sender<AtHand>,
     /// Bytes of the payloads that are at hand.
     bytes: AtomicUsize,
-    /// Payloads that were hinted or are being worked on: the tick leaves them alone.
+    /// Payloads that were hinted, are being worked on or wait for their fields: the tick leaves them alone.
     at_hand: Mutex<HashSet<PayloadId>>,
     turns: Arc<Semaphore>,
-    /// Payloads of which fields are held that lie elsewhere.
-    fetching: Arc<Semaphore>,
+    field_turns: Arc<FieldTurns>,
     /// Something could not be stored since the last tick: until the next one nothing is looked for.
     has_failed: AtomicBool,
 }
@@ -83,17 +84,42 @@ struct Stage {
 /// The hints' other end, for [`Fanout::run`].
 pub struct Hints(mpsc::Receiver<AtHand>);
 
-/// A payload that nobody else works on as long as this lives, however the work ends.
+/// A payload in memory that nobody else works on as long as this lives, however the work ends.
 struct AtHand {
     payload: PendingPayload,
+    mark: Mark,
+    weight: Weight,
+}
+
+/// Nobody else works on the payload.
+struct Mark {
+    payload: PayloadId,
     stage: Arc<Stage>,
 }
 
-impl Drop for AtHand {
+impl Drop for Mark {
     fn drop(&mut self) {
-        self.stage.bytes.fetch_sub(self.payload.document.len(), Ordering::Relaxed);
-        self.stage.at_hand().remove(&self.payload.id);
+        self.stage.at_hand().remove(&self.payload);
     }
+}
+
+/// A payload's share of what is in memory.
+struct Weight {
+    bytes: usize,
+    stage: Arc<Stage>,
+}
+
+impl Drop for Weight {
+    fn drop(&mut self) {
+        self.stage.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+/// How far a payload came.
+enum Progress {
+    Stored,
+    /// Its chains read fields that lie elsewhere, and others have all the turns.
+    WaitsForFields,
 }
 
 impl Fanout {
@@ -106,7 +132,7 @@ impl Fanout {
             bytes: AtomicUsize::new(0),
             at_hand: Mutex::default(),
             turns: Arc::new(Semaphore::new(limits::FANOUTS_MAX)),
-            fetching: Arc::new(Semaphore::new(limits::FETCHING_PAYLOADS_MAX)),
+            field_turns: FieldTurns::new(limits::FETCHING_PAYLOADS_MAX),
             has_failed: AtomicBool::new(false),
         };
         (Self(Arc::new(stage)), Hints(receiver))
@@ -124,14 +150,14 @@ impl Fanout {
     /// on what is left.
     pub async fn run(&self, mut hints: Hints, shutdown: Shutdown) {
         let clock = &self.0.parts.clock;
-        self.sweep(&shutdown).await;
+        self.sweep(&mut hints, &shutdown).await;
         // It stays where it is while hints come: what did not fit among them must not wait for them to cease.
         let mut tick = clock.sleep_until(after(clock.now(), limits::TICK));
         while !shutdown.is_requested() {
             tokio::select! {
                 Some(at_hand) = hints.0.recv() => self.work_on(at_hand, &shutdown).await,
                 () = &mut tick => {
-                    self.sweep(&shutdown).await;
+                    self.sweep(&mut hints, &shutdown).await;
                     tick = clock.sleep_until(after(clock.now(), limits::TICK));
                 }
                 () = shutdown.requested() => break,
@@ -147,52 +173,68 @@ impl Fanout {
 
     /// Finds in the store what was not hinted: after a start, after an overflow, after a fault. Goes on while it finds
     /// something new; what cannot be read or stored waits for the next tick and holds up nothing else.
-    async fn sweep(&self, shutdown: &Shutdown) {
+    async fn sweep(&self, hints: &mut Hints, shutdown: &Shutdown) {
         self.0.has_failed.store(false, Ordering::Relaxed);
-        while let Ok(true) = self.look(shutdown).await {}
+        while let Ok(true) = self.look(hints, shutdown).await {}
     }
 
-    /// One look; whether there may be more to find at once.
-    async fn look(&self, shutdown: &Shutdown) -> Result<bool, StoreError> {
+    /// One look at all that is pending; whether there may be more to find at once.
+    async fn look(&self, hints: &mut Hints, shutdown: &Shutdown) -> Result<bool, StoreError> {
         let store = &self.0.parts.store;
-        let found = store.pending_payloads(limits::FANOUT_QUEUE_MAX * 2).await;
-        let ids = found.inspect_err(|error| warn!(%error, "cannot look for payloads to fan out; trying again"))?;
-        let mut has_begun = false;
-        for id in ids {
-            if shutdown.is_requested() || self.0.has_failed.load(Ordering::Relaxed) || !self.0.has_room() {
-                return Ok(false);
-            }
-            if self.0.at_hand().contains(&id) {
-                continue;
-            }
-            match store.payload(id).await {
-                Ok(Some(payload)) => {
-                    let Some(at_hand) = self.0.take(payload) else { continue };
-                    has_begun = true;
-                    self.work_on(at_hand, shutdown).await;
+        let (mut has_begun, mut last) = (false, None);
+        loop {
+            let found = store.pending_payloads(last, limits::FANOUT_QUEUE_MAX * 2).await;
+            let found =
+                found.inspect_err(|error| warn!(%error, "cannot look for payloads to fan out; trying again"))?;
+            let Some((newest, _)) = found.last() else { return Ok(has_begun) };
+            last = Some(*newest);
+            for (id, rule) in found {
+                if shutdown.is_requested() || self.0.has_failed.load(Ordering::Relaxed) || !self.0.has_room() {
+                    return Ok(false);
                 }
-                Ok(None) => {}
-                Err(error) => error!(payload = %id, %error, "cannot read a payload; trying again"),
+                if self.0.at_hand().contains(&id) || self.0.is_left(rule) {
+                    continue;
+                }
+                match store.payload(id).await {
+                    Ok(Some(payload)) => {
+                        let Some(at_hand) = self.0.take(payload) else { continue };
+                        has_begun = true;
+                        self.work_on(at_hand, shutdown).await;
+                        // What was hinted is older: under a load that never ends it would wait for ever.
+                        if let Ok(at_hand) = hints.0.try_recv() {
+                            self.work_on(at_hand, shutdown).await;
+                        }
+                    }
+                    Ok(None) => {}
+                    Err(error) => error!(payload = %id, %error, "cannot read a payload; trying again"),
+                }
             }
         }
-        Ok(has_begun)
     }
 
     /// Waits for a turn, then works in a task of its own.
     async fn work_on(&self, at_hand: AtHand, shutdown: &Shutdown) {
+        if self.0.is_left(at_hand.payload.rule) {
+            return;
+        }
         let turn = tokio::select! {
             biased;
             turn = self.0.turns.clone().acquire_owned() => turn,
             () = shutdown.requested() => return,
         };
         let Ok(turn) = turn else { return };
+        let shutdown = shutdown.clone();
         tokio::spawn(async move {
-            let (stage, payload) = (&at_hand.stage, &at_hand.payload);
-            if let Err(error) = stage.fan_out(payload).await {
-                stage.has_failed.store(true, Ordering::Relaxed);
-                warn!(payload = %payload.id, %error, "cannot store deliveries; trying again");
+            let AtHand { payload, mark, weight } = at_hand;
+            let (stage, rule) = (mark.stage.clone(), payload.rule);
+            let progress = stage.work(&payload, None).await;
+            drop((payload, weight, turn));
+            if let Some(Progress::WaitsForFields) = progress {
+                tokio::select! {
+                    () = stage.work_later(&mark, rule) => {}
+                    () = shutdown.requested() => {}
+                }
             }
-            drop((at_hand, turn));
         });
     }
 }
@@ -203,8 +245,44 @@ impl Stage {
         if !self.at_hand().insert(payload.id) {
             return None;
         }
-        self.bytes.fetch_add(payload.document.len(), Ordering::Relaxed);
-        Some(AtHand { payload, stage: self.clone() })
+        let mark = Mark { payload: payload.id, stage: self.clone() };
+        let weight = self.weigh(&payload);
+        Some(AtHand { payload, mark, weight })
+    }
+
+    fn weigh(self: &Arc<Self>, payload: &PendingPayload) -> Weight {
+        let bytes = payload.document.len();
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        Weight { bytes, stage: self.clone() }
+    }
+
+    /// Whether the payloads of the rule stay in the store: so many of them wait for their fields that the rest comes later.
+    fn is_left(&self, rule: RuleId) -> bool {
+        self.field_turns.waiting(rule) >= limits::FIELD_WAITERS_MAX
+    }
+
+    /// Fans out; what cannot be stored is tried again at a later tick.
+    async fn work(&self, payload: &PendingPayload, turn: Option<FieldTurn>) -> Option<Progress> {
+        let progress = self.fan_out(payload, turn).await;
+        let tell = |error: &StoreError| {
+            self.has_failed.store(true, Ordering::Relaxed);
+            warn!(payload = %payload.id, %error, "cannot store deliveries; trying again");
+        };
+        progress.inspect_err(tell).ok()
+    }
+
+    /// Waits until its fields can be held, and nothing of it is in memory meanwhile.
+    async fn work_later(self: &Arc<Self>, mark: &Mark, rule: RuleId) {
+        let field_turn = self.field_turns.take(rule).await;
+        let Ok(_turn) = self.turns.acquire().await else { return };
+        match self.parts.store.payload(mark.payload).await {
+            Ok(Some(payload)) => {
+                let _weight = self.weigh(&payload);
+                self.work(&payload, Some(field_turn)).await;
+            }
+            Ok(None) => {}
+            Err(error) => error!(payload = %mark.payload, %error, "cannot read a payload; trying again"),
+        }
     }
 
     fn has_room(&self) -> bool {
@@ -215,24 +293,27 @@ impl Stage {
         self.at_hand.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn fan_out(&self, payload: &PendingPayload) -> Result<(), StoreError> {
+    /// With the turn to hold its fields, where it has waited for one.
+    async fn fan_out(&self, payload: &PendingPayload, turn: Option<FieldTurn>) -> Result<Progress, StoreError> {
         let snapshot = self.parts.rulebook.snapshot();
         let Some(rule) = snapshot.rule(payload.rule) else {
             warn!(payload = %payload.id, rule = %payload.rule, "the rule was deleted before its payload was fanned out");
-            return self.commit(payload, Vec::new()).await;
+            return self.commit(payload, Vec::new()).await.map(|()| Progress::Stored);
         };
         let drawn = draw(rule, &payload.document).await;
-        let linked = self.linked(payload);
+        let linked = self.linked(payload, turn.map_or(Turn::IfFree, Turn::Held));
         let deliveries = rule.webhooks.iter().map(|webhook| self.delivery(&linked, rule, webhook, &drawn, None));
         let deliveries = join_all(deliveries).await;
-        drop(linked);
-        self.commit(payload, deliveries).await
+        if linked.into_is_short() {
+            return Ok(Progress::WaitsForFields);
+        }
+        self.commit(payload, deliveries).await.map(|()| Progress::Stored)
     }
 
     /// What its chains may come to read elsewhere.
-    fn linked(&self, payload: &PendingPayload) -> Linked<'_> {
+    fn linked(&self, payload: &PendingPayload, turn: Turn) -> Linked<'_> {
         let Parts { blobs, fetch, .. } = &self.parts;
-        Linked::of(payload.id, payload.is_built, Sources { blobs, fetch: &**fetch, turns: &self.fetching })
+        Linked::of(payload, turn, Sources { blobs, fetch: &**fetch, turns: &self.field_turns })
     }
 
     /// The payload's document with links that are good from now on, where they are ours.

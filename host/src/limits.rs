@@ -101,10 +101,13 @@ pub const FETCHES_MAX: usize = 8;
 /// Payloads of which fields are held at once: with the bytes above, the memory that they take at most.
 pub const FETCHING_PAYLOADS_MAX: usize = 8;
 
+/// Payloads of one rule that wait for others' fields to be let go of; further ones stay in the store until these are done.
+pub const FIELD_WAITERS_MAX: usize = 1000;
+
 /// How long one field may take to be fetched, from name lookup to its last byte.
 pub const FETCH_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long all fields of one payload may take together: a server that hangs must not hold up fan-out.
+/// How long all fields of one payload may take together: a server that hangs must not hold up its rule for ever.
 pub const FETCHES_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Bytes of blobs that one page of runs shows inline; beyond it there are links alone.

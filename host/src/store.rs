@@ -225,8 +225,9 @@ pub trait Store:
     /// ([`crate::limits::IDEMPOTENCY_WINDOW`], counted back from `accepted_at`).
     async fn accept(&self, payload: NewPayload) -> Result<Accepted>;
 
-    /// Payloads that are not fanned out yet, oldest first. Repeating their fan-out is harmless.
-    async fn pending_payloads(&self, limit: usize) -> Result<Vec<PayloadId>>;
+    /// Payloads that are not fanned out yet, oldest first, those alone that were accepted after `behind`, where it is there
+    /// still; each with its rule. Repeating their fan-out is harmless.
+    async fn pending_payloads(&self, behind: Option<PayloadId>, limit: usize) -> Result<Vec<(PayloadId, RuleId)>>;
 
     /// One payload, fanned out or not.
     async fn payload(&self, id: PayloadId) -> Result<Option<PendingPayload>>;

@@ -144,7 +144,7 @@ impl Scene {
 
     async fn is_settled(&self) -> bool {
         let is_pending = |(_, state, count): (_, State, u64)| state == State::Pending && count > 0;
-        self.store.pending_payloads(1).await.unwrap().is_empty()
+        self.store.pending_payloads(None, 1).await.unwrap().is_empty()
             && !self.store.ledger().await.unwrap().into_iter().any(is_pending)
     }
 

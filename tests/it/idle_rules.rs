@@ -115,7 +115,7 @@ impl Scene {
     async fn payloads(&self) -> Vec<Value> {
         let store = self.store.beneath();
         let mut documents = Vec::new();
-        for id in store.pending_payloads(1_000_000).await.unwrap() {
+        for (id, _) in store.pending_payloads(None, 1_000_000).await.unwrap() {
             documents.push(serde_json::from_slice(&store.payload(id).await.unwrap().unwrap().document).unwrap());
         }
         documents

@@ -179,7 +179,7 @@ async fn what_is_past_its_time_goes_and_the_rest_stays() {
         assert_eq!(scene.document(id).await.unwrap(), "{}");
     }
     assert_eq!(scene.document(pending).await.unwrap(), r#"{"pending": 1}"#);
-    assert_eq!(scene.store.pending_payloads(10).await.unwrap(), [waiting.id]);
+    assert_eq!(scene.store.pending_payloads(None, 10).await.unwrap(), [(waiting.id, scene.rule.id)]);
     assert_eq!(scene.blobs.get(&young_blob, 10).await.unwrap().unwrap(), "blob");
 }
 

@@ -206,7 +206,7 @@ async fn check(store: &Arc<dyn Store>, debtor: &Debtor, traffic: &Traffic, index
 /// Documents of the rule's payloads, oldest first.
 async fn payloads(store: &Arc<dyn Store>, rule: RuleId) -> Vec<Value> {
     let mut documents = Vec::new();
-    for id in store.pending_payloads(usize::MAX >> 1).await.unwrap() {
+    for (id, _) in store.pending_payloads(None, usize::MAX >> 1).await.unwrap() {
         let payload = store.payload(id).await.unwrap().unwrap();
         if payload.rule == rule {
             documents.push(serde_json::from_slice(&payload.document).unwrap());

@@ -126,7 +126,7 @@ pub(super) async fn replay(
 
 /// Deliveries per webhook and state, and payloads that are still to be fanned out: what was accepted adds up to these.
 pub(super) async fn ledger(State(api): Doors) -> Answer {
-    let waiting = api.store.pending_payloads(limits::LEDGER_WAITING_MAX).await?.len();
+    let waiting = api.store.pending_payloads(None, limits::LEDGER_WAITING_MAX).await?.len();
     let mut webhooks: BTreeMap<EndpointId, Map<String, Value>> = BTreeMap::new();
     for (endpoint, state, count) in api.store.ledger().await? {
         webhooks.entry(endpoint).or_default().insert(state.to_string(), count.into());

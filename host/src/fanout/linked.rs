@@ -3,13 +3,14 @@
 //! Once for all webhooks of a payload and within its bound. A blob of ours is read by its key where the payload was built
 //! here; what a sender wrote is no more than a URL, and goes the way of every URL that others chose.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use bytestring::ByteString;
 use futures::stream::{self, StreamExt};
-use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout, timeout_at};
 use tracing::debug;
 use url::Url;
@@ -17,8 +18,10 @@ use url::Url;
 use crate::aside::aside;
 use crate::blobs::{BlobKey, Blobs};
 use crate::document::{FieldLink, linked_value};
+use crate::fanout::field_turns::{FieldTurn, FieldTurns};
 use crate::limits;
-use crate::model::ids::PayloadId;
+use crate::model::ids::{PayloadId, RuleId};
+use crate::model::payload::PendingPayload;
 use crate::model::plugin::PluginUse;
 use crate::outbound::{Allowance, Fetch, FetchFailure};
 use crate::plugin::{ChainOutcome, Fetched, PluginRuntime};
@@ -29,32 +32,52 @@ const OUT_OF_TIME: &str = "the fields that plugins read of the payload take too 
 pub(super) struct Sources<'a> {
     pub(super) blobs: &'a Blobs,
     pub(super) fetch: &'a dyn Fetch,
-    /// One permit for each payload that holds fields.
-    pub(super) turns: &'a Arc<Semaphore>,
+    /// Who may hold fields.
+    pub(super) turns: &'a Arc<FieldTurns>,
+}
+
+/// How a payload comes to the turn to hold fields, which is kept as long as they are.
+pub(super) enum Turn {
+    Held(FieldTurn),
+    /// Waits for it once there is a field to hold.
+    Waits,
+    /// The same without waiting: where there is none, what the chains say counts for nothing.
+    IfFree,
 }
 
 /// The fields of one payload that were fetched so far.
 pub(super) struct Linked<'a> {
     payload: PayloadId,
+    rule: RuleId,
     sources: Sources<'a>,
     is_built: bool,
     allowance: Allowance,
+    waits: bool,
     held: Mutex<Held>,
 }
 
 struct Held {
     fetched: Arc<Fetched>,
     time_left: Duration,
-    /// Taken with the first field, and kept as long as the fields are.
-    turn: Option<OwnedSemaphorePermit>,
+    turn: Option<FieldTurn>,
+    /// A field was wanted, and there was no turn.
+    is_short: bool,
 }
 
 impl<'a> Linked<'a> {
-    /// Nothing fetched yet. `is_built` is whether the payload's keys are ours.
-    pub(super) fn of(payload: PayloadId, is_built: bool, sources: Sources<'a>) -> Self {
-        let held = Held { fetched: Arc::default(), time_left: limits::FETCHES_TIMEOUT, turn: None };
+    /// Nothing fetched yet.
+    pub(super) fn of(payload: &PendingPayload, turn: Turn, sources: Sources<'a>) -> Self {
+        let waits = matches!(turn, Turn::Waits);
+        let turn = if let Turn::Held(turn) = turn { Some(turn) } else { None };
+        let held = Held { fetched: Arc::default(), time_left: limits::FETCHES_TIMEOUT, turn, is_short: false };
         let allowance = Allowance::of(limits::FETCHED_BYTES_MAX);
-        Self { payload, sources, is_built, allowance, held: Mutex::new(held) }
+        let PendingPayload { id, rule, is_built, .. } = *payload;
+        Self { payload: id, rule, sources, is_built, allowance, waits, held: Mutex::new(held) }
+    }
+
+    /// Whether fields were wanted and there was no turn to hold them.
+    pub(super) fn into_is_short(self) -> bool {
+        self.held.into_inner().is_short
     }
 
     /// Runs a chain until it needs nothing more. [`ChainOutcome::Needs`] where it does not come to that.
@@ -64,24 +87,33 @@ impl<'a> Linked<'a> {
         // Each plugin reaches for inputs once and for outputs once.
         for _ in 0..chain.len() * 2 {
             let ChainOutcome::Needs(links) = outcome else { break };
-            fetched = self.fetch(links).await;
+            let Some(all) = self.fetch(&links).await else { return ChainOutcome::Needs(links) };
+            fetched = all;
             outcome = plugins.run_with(chain, self.payload, document.clone(), fetched).await;
         }
         outcome
     }
 
-    /// All that was fetched, these links included. Webhooks wait for each other here: what one needs the next may too.
-    async fn fetch(&self, links: Vec<FieldLink>) -> Arc<Fetched> {
+    /// All that was fetched, these links included; none without a turn. Webhooks wait for each other here: what one needs
+    /// the next may too.
+    async fn fetch(&self, links: &[FieldLink]) -> Option<Arc<Fetched>> {
         let mut held = self.held.lock().await;
         if held.turn.is_none() {
-            held.turn = self.sources.turns.clone().acquire_owned().await.ok();
+            let turns = self.sources.turns;
+            held.turn = if self.waits { Some(turns.take(self.rule).await) } else { turns.try_take(self.rule) };
+            held.is_short = held.turn.is_none();
+        }
+        if held.is_short {
+            return None;
         }
         let begun = Instant::now();
         let until = begun + held.time_left;
-        let missing: Vec<_> = links.into_iter().filter(|link| !held.fetched.has(&link.url)).collect();
-        let values = stream::iter(missing).map(|link| async {
+        // Each once, however often it is asked for.
+        let missing = links.iter().filter(|link| !held.fetched.has(&link.url));
+        let missing: HashMap<_, _> = missing.map(|link| (link.url.clone(), link.clone())).collect();
+        let values = stream::iter(missing).map(|(url, link)| async move {
             let value = timeout_at(until, self.value(&link)).await;
-            (link.url, value.unwrap_or_else(|_| Err(OUT_OF_TIME.to_owned())))
+            (url, value.unwrap_or_else(|_| Err(OUT_OF_TIME.to_owned())))
         });
         let values: Vec<_> = values.buffer_unordered(limits::FETCHES_MAX).collect().await;
         held.time_left = held.time_left.saturating_sub(begun.elapsed());
@@ -90,7 +122,7 @@ impl<'a> Linked<'a> {
             fetched.insert(url, value);
         }
         debug!(bytes = fetched.len_bytes(), "fetched fields of a payload that lie elsewhere");
-        held.fetched.clone()
+        Some(held.fetched.clone())
     }
 
     /// One field, or why it cannot be had.
@@ -137,6 +169,7 @@ mod tests {
 
     use super::*;
     use crate::blobs::{BlobSettings, LocalSettings, SigningKey};
+    use crate::model::Timestamp;
     use crate::model::payload::Body;
     use crate::model::plugin::{PluginFailure, PluginName, Stages};
     use crate::plugin::{FailureRecord, PluginInfo, Readiness};
@@ -198,6 +231,11 @@ mod tests {
         }
     }
 
+    fn payload() -> PendingPayload {
+        let (id, rule, accepted_at) = (PayloadId::generate(), RuleId(uuid::Uuid::nil()), Timestamp::UNIX_EPOCH);
+        PendingPayload { id, rule, accepted_at, document: Bytes::new(), is_built: false }
+    }
+
     /// How a chain of two plugins ends that asks for so many links, how often was fetched, and after how long.
     async fn ran(links: usize, hangs: bool) -> (ChainOutcome, usize, Duration) {
         let folder = tempfile::tempdir().unwrap();
@@ -208,17 +246,18 @@ mod tests {
         };
         let blobs = Blobs::open(BlobSettings::Local(settings)).unwrap();
         let fetch = Scripted { hangs, fetches: AtomicUsize::new(0) };
-        let turns = Arc::new(Semaphore::new(1));
-        let linked = Linked::of(PayloadId::generate(), false, Sources { blobs: &blobs, fetch: &fetch, turns: &turns });
+        let (turns, payload) = (FieldTurns::new(2), payload());
+        let linked = Linked::of(&payload, Turn::IfFree, Sources { blobs: &blobs, fetch: &fetch, turns: &turns });
         if hangs {
             linked.held.lock().await.time_left = Duration::from_millis(20);
         }
         let plugin: PluginUse = serde_json::from_value(serde_json::json!({"name": "any"})).unwrap();
         let begun = Instant::now();
         let outcome = linked.run(&Asking(links), &[plugin.clone(), plugin], Bytes::new()).await;
-        assert_eq!(turns.available_permits(), usize::from(links == 0), "held as long as the fields are");
+        let is_free = || turns.try_take(payload.rule).is_some();
+        assert_eq!(is_free(), links == 0, "held as long as the fields are");
         drop(linked);
-        assert_eq!(turns.available_permits(), 1);
+        assert!(is_free());
         (outcome, fetch.fetches.into_inner(), begun.elapsed())
     }
 

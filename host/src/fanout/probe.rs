@@ -6,6 +6,7 @@
 use bytes::Bytes;
 use serde_json::json;
 
+use crate::fanout::linked::Turn;
 use crate::fanout::{Drawn, Fanout};
 use crate::model::Timestamp;
 use crate::model::attempt::Attempt;
@@ -42,7 +43,7 @@ impl Fanout {
         let document = test_payload(endpoint.rule, now);
         let payload =
             PendingPayload { id, rule: endpoint.rule, accepted_at: now, document: document.clone(), is_built: false };
-        let linked = self.0.linked(&payload);
+        let linked = self.0.linked(&payload, Turn::Waits);
         let body = match self.0.fate(&linked, webhook, &Drawn::Runs(document)).await {
             Fate::Send(body) => body,
             other => {

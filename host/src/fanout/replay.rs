@@ -1,6 +1,7 @@
 //! A delivery made anew from an old one: its payload passes the webhook's chain again, as the rule is now.
 
 use crate::blobs::BlobError;
+use crate::fanout::linked::Turn;
 use crate::fanout::{Fanout, draw};
 use crate::model::delivery::{Fate, ReplayOf, State, Still};
 use crate::model::ids::DeliveryId;
@@ -83,7 +84,7 @@ impl Fanout {
         let (rule, webhook) = found.ok_or(ReplayError::WebhookGone(id))?;
         let document = self.0.relinked(&source.payload).await?;
         let drawn = draw(rule, &document).await;
-        let linked = self.0.linked(&source.payload);
+        let linked = self.0.linked(&source.payload, Turn::Waits);
         let delivery = self.0.delivery(&linked, rule, webhook, &drawn, Some(ReplayOf { id, still })).await;
         if which == Replay::OutOfQuarantine && is_quarantined(&delivery.fate) {
             return Ok(None);

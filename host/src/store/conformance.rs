@@ -52,6 +52,7 @@ macro_rules! conformance {
             rules_come_back_as_they_were_put,
             rules_may_swap_their_names,
             an_accepted_payload_waits_for_fan_out_also_after_a_restart,
+            what_waits_for_fan_out_is_told_page_by_page,
             a_repeated_key_gets_the_first_answer_and_another_body_a_conflict,
             a_key_is_forgotten_after_its_window,
             a_repeated_fan_out_changes_nothing,
@@ -303,6 +304,11 @@ impl Scene {
     }
 
     /// Whether something is overdue then, and what comes next.
+    async fn pending(&self, limit: usize) -> Vec<PayloadId> {
+        let pending = self.store.pending_payloads(None, limit).await.unwrap();
+        pending.into_iter().map(|(id, _)| id).collect()
+    }
+
     async fn waiting_at(&self, now: Timestamp) -> (bool, Option<Timestamp>) {
         let waiting = self.store.waiting(now).await.unwrap();
         (waiting.is_overdue, waiting.next)

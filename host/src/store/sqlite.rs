@@ -46,7 +46,7 @@ use crate::limits;
 use crate::model::Timestamp;
 use crate::model::attempt::{Attempt, Outcome};
 use crate::model::delivery::{Claim, Delivery, DeliveryRecord, NewDelivery, Next, State};
-use crate::model::ids::{DeliveryId, EndpointId, PayloadId};
+use crate::model::ids::{DeliveryId, EndpointId, PayloadId, RuleId};
 use crate::model::payload::{Body, PendingPayload};
 use crate::model::rule::Rule;
 use crate::secrets::Keyring;
@@ -165,8 +165,8 @@ impl Store for SqliteStore {
         self.writer.try_submit("accepting a payload", size, move |group| accept::accept(group, &payload)).await
     }
 
-    async fn pending_payloads(&self, limit: usize) -> Result<Vec<PayloadId>> {
-        self.read("looking for payloads", move |_, connection| read::pending_payloads(connection, limit)).await
+    async fn pending_payloads(&self, behind: Option<PayloadId>, limit: usize) -> Result<Vec<(PayloadId, RuleId)>> {
+        self.read("looking for payloads", move |_, connection| read::pending_payloads(connection, behind, limit)).await
     }
 
     async fn payload(&self, id: PayloadId) -> Result<Option<PendingPayload>> {

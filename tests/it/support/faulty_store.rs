@@ -162,8 +162,8 @@ impl Store for FaultyStore {
         }
         self.store.accept(payload).await
     }
-    async fn pending_payloads(&self, limit: usize) -> Result<Vec<PayloadId>> {
-        self.store.pending_payloads(limit).await
+    async fn pending_payloads(&self, behind: Option<PayloadId>, limit: usize) -> Result<Vec<(PayloadId, RuleId)>> {
+        self.store.pending_payloads(behind, limit).await
     }
     async fn payload(&self, id: PayloadId) -> Result<Option<PendingPayload>> {
         self.store.payload(id).await

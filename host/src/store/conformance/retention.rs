@@ -189,7 +189,7 @@ pub(crate) async fn history_goes_but_for_what_is_still_to_be_done(mut scene: Sce
     for id in half_sent {
         assert!(scene.store.replay_source(id).await.unwrap().is_some());
     }
-    assert_eq!(scene.store.pending_payloads(10).await.unwrap(), [waiting.id]);
+    assert_eq!(scene.pending(10).await, [waiting.id]);
     let counts: Vec<_> =
         scene.store.ledger().await.unwrap().into_iter().map(|(_, state, count)| (state, count)).collect();
     assert_eq!(counts, [(State::Delivered, 1), (State::Pending, 1)]);
@@ -259,7 +259,7 @@ pub(crate) async fn leftovers_go_and_what_is_in_use_stays(mut scene: Scene) {
     scene.accept_with_key("{}", "old", scene.now).await;
     scene.pass_hours(25);
     let (young, _) = scene.accept_with_key("{}", "young", scene.now).await;
-    for payload in scene.store.pending_payloads(10).await.unwrap() {
+    for payload in scene.pending(10).await {
         let payload = scene.store.payload(payload).await.unwrap().unwrap();
         scene.fan_out(&payload, Vec::new(), &[]).await;
     }
@@ -295,7 +295,7 @@ pub(crate) async fn bodies_stay_while_something_names_them(mut scene: Scene) {
     assert_eq!(source.payload.document, payload.document);
     let claims = scene.claim_all().await;
     assert_eq!(claims.into_iter().map(|claim| claim.body.bytes).collect::<Vec<_>>(), [body]);
-    for payload in scene.store.pending_payloads(10).await.unwrap() {
+    for payload in scene.pending(10).await {
         assert_eq!(scene.store.payload(payload).await.unwrap().unwrap().document, "{}");
     }
 }

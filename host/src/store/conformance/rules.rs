@@ -51,7 +51,7 @@ pub(crate) async fn a_payload_that_waits_when_its_rule_goes_is_cancelled_visibly
     let payload = scene.accept(r#"{"runs":[]}"#).await;
     let changes = RuleChanges { put: Vec::new(), delete: vec![scene.rule.id] };
     assert_eq!(scene.store.change_rules(changes, scene.now).await.unwrap().deliveries, 2);
-    assert!(scene.store.pending_payloads(10).await.unwrap().is_empty());
+    assert!(scene.pending(10).await.is_empty());
     let query = DeliveryQuery { payload: Some(payload.id), limit: 10, ..DeliveryQuery::default() };
     let deliveries = scene.store.deliveries(query).await.unwrap();
     assert_eq!(deliveries.len(), 2);

@@ -277,7 +277,7 @@ pub(crate) async fn a_step_marks_its_runs_and_waits_for_fan_out(mut scene: Scene
     assert!(!scene.store.advance(step).await.unwrap(), "the cursor is no longer as it was");
     let scene = scene.reopen().await;
     assert_eq!(scene.cursor().await, after);
-    assert_eq!(scene.store.pending_payloads(10).await.unwrap(), [payload.id]);
+    assert_eq!(scene.pending(10).await, [payload.id]);
     let stored = scene.store.payload(payload.id).await.unwrap().unwrap();
     assert_eq!((stored.rule, stored.document), (scene.rule.id, payload.document));
     let seen = scene.seen(LookAt::Changes { after: before.looked_at, until: i64::MAX }).await;

@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::model::delivery::{Delivery, DeliveryRecord, State};
-use crate::model::ids::{DeliveryId, EndpointId, PayloadId};
+use crate::model::ids::{DeliveryId, EndpointId, PayloadId, RuleId};
 use crate::model::payload::PendingPayload;
 use crate::store::sqlite::body_log::BodyReader;
 use crate::store::sqlite::columns::{
@@ -60,10 +60,18 @@ fn read_at_once<T>(
     read(&transaction)
 }
 
-pub(super) fn pending_payloads(connection: &Connection, limit: usize) -> Result<Vec<PayloadId>, Failure> {
-    let mut select =
-        connection.prepare_cached("SELECT id FROM payloads WHERE is_pending = 1 ORDER BY number LIMIT ?1")?;
-    Ok(select.query_map([limit as i64], |row| row.get(0))?.collect::<Result<_, _>>()?)
+pub(super) fn pending_payloads(
+    connection: &Connection,
+    behind: Option<PayloadId>,
+    limit: usize,
+) -> Result<Vec<(PayloadId, RuleId)>, Failure> {
+    let mut select = connection.prepare_cached(
+        "SELECT id, rule FROM payloads
+         WHERE is_pending = 1 AND number > COALESCE((SELECT number FROM payloads WHERE id = ?1), -1)
+         ORDER BY number LIMIT ?2",
+    )?;
+    let rows = select.query_map(params![behind, limit as i64], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    Ok(rows.collect::<Result<_, _>>()?)
 }
 
 pub(super) fn payload(
