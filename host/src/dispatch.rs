@@ -68,6 +68,7 @@ impl Dispatch {
             per_endpoint: limits::ATTEMPTS_PER_ENDPOINT_MAX,
             attempts: limits::ATTEMPTS_MAX,
             bytes: limits::ATTEMPTS_BYTES_MAX,
+            bytes_per_endpoint: limits::ATTEMPTS_BYTES_PER_ENDPOINT_MAX,
         };
         let slots = Slots::new(bounds, nudged.clone());
         Self(Arc::new(Stage { store, rulebook, sender, clock, owner, slots, nudged }))
@@ -98,8 +99,7 @@ impl Dispatch {
         let stage = self.0.clone();
         tokio::spawn(async move {
             let endpoint = claim.endpoint.clone();
-            let verdict = stage.deliver(claim).await;
-            let has_opened = verdict.is_some_and(|it| slot.report(it, stage.clock.now()));
+            let has_opened = stage.deliver(claim, &slot).await;
             drop(slot);
             // Of an ordered endpoint the store alone knows what is next.
             if has_opened || stage.pace(&endpoint).is_ordered {
@@ -124,10 +124,8 @@ impl Dispatch {
             lease_until: after(now, limits::LEASE),
             body,
         };
-        let era = stage.slots.era(endpoint);
-        let (attempt, verdict) = stage.probe(&claim).await?;
-        if let Some(verdict) = verdict {
-            stage.slots.report(endpoint, era, verdict, stage.clock.now());
+        let (attempt, has_opened) = stage.probe(&claim).await?;
+        if has_opened {
             self.nudge();
         }
         Some((id, attempt))
@@ -173,8 +171,9 @@ impl Dispatch {
         let stage = &self.0;
         let asked_at = loop {
             let now = stage.clock.now();
-            let limit = stage.slots.free_or_short().min(CLAIMS_PER_ROUND);
-            let is_last_round = limit == 0 || self.claim(limit, now).await? == 0;
+            let (attempts, bytes) = stage.slots.free_or_short();
+            let limit = attempts.min(CLAIMS_PER_ROUND);
+            let is_last_round = limit == 0 || self.claim(limit, bytes, now).await? == 0;
             if is_last_round || shutdown.is_requested() {
                 break now;
             }
@@ -183,15 +182,15 @@ impl Dispatch {
         // endpoint to open. What became due since then, or has opened since then, was not asked for.
         let waiting = stage.store.waiting(asked_at).await?;
         let rules = stage.rulebook.snapshot();
-        let is_there = |endpoint: &EndpointId| rules.webhook(endpoint).is_some();
-        let opens_at = stage.slots.settle(waiting.is_overdue, is_there, asked_at);
+        let url = |endpoint: &EndpointId| rules.webhook(endpoint).map(|webhook| &webhook.endpoint.url);
+        let opens_at = stage.slots.settle(waiting.is_overdue, url, asked_at);
         // A lease that is over and that nobody could claim ends when somebody can.
         let next = waiting.next.filter(|next| *next > asked_at);
         Ok(next.into_iter().chain(opens_at).min())
     }
 
-    /// Starts what is due and has a slot, at most so much; how many there were.
-    async fn claim(&self, limit: usize, now: Timestamp) -> store::Result<usize> {
+    /// Starts what is due and has a slot, at most so many and so many bytes of large bodies; how many there were.
+    async fn claim(&self, limit: usize, bytes_max: usize, now: Timestamp) -> store::Result<usize> {
         let stage = &self.0;
         let asked = stage.clone();
         let request = ClaimRequest {
@@ -200,7 +199,7 @@ impl Dispatch {
             lease_until: after(now, limits::LEASE),
             room: Room::by(move |endpoint| asked.slots.room(endpoint, &asked.pace(endpoint), now)),
             limit,
-            bytes_max: stage.slots.free_bytes(),
+            bytes_max,
         };
         stage.slots.set_claiming(true);
         let claims = stage.store.claim(request).await;

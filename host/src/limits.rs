@@ -168,8 +168,14 @@ pub const CONCURRENCY_MAX: u32 = 256;
 /// Attempts in flight over all endpoints: each holds a body and a socket.
 pub const ATTEMPTS_MAX: usize = 1024;
 
-/// Bytes of the bodies in flight over all endpoints, but for one that is larger alone.
+/// Bytes of the large bodies in flight over all endpoints, but for the last that began.
 pub const ATTEMPTS_BYTES_MAX: usize = 256 * 1024 * 1024;
+
+/// The same at one endpoint: one that is slow over large bodies must leave room for the others'.
+pub const ATTEMPTS_BYTES_PER_ENDPOINT_MAX: usize = 64 * 1024 * 1024;
+
+/// Bytes of a body that is not large: it waits for no room, since the number of attempts bounds what all take together.
+pub const SMALL_BODY_BYTES_MAX: usize = 64 * 1024;
 
 /// Name lookups in flight: each holds a thread of the blocking pool (512), which the store's reads need too.
 pub const LOOKUPS_MAX: usize = 256;

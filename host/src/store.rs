@@ -102,31 +102,41 @@ pub struct ClaimRequest {
     pub now: Timestamp,
     /// Until when the claims last.
     pub lease_until: Timestamp,
-    /// How many claims the host has room for, per endpoint.
+    /// What the host has room for, per endpoint.
     pub room: Room,
     /// Claims in all.
     pub limit: usize,
-    /// Bytes of their bodies; the last one may pass it, so that none is too large to be claimed.
+    /// Bytes of their bodies above [`crate::limits::SMALL_BODY_BYTES_MAX`]; the last one may pass it, so that none is too
+    /// large to be claimed. Smaller bodies do not count.
     pub bytes_max: usize,
 }
 
-/// How many claims a host has room for at an endpoint: asked for those alone for which something is due.
+/// What a host has room for at an endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Share {
+    /// Claims.
+    pub claims: usize,
+    /// Bytes of their bodies, as in [`ClaimRequest::bytes_max`].
+    pub bytes: usize,
+}
+
+/// What a host has room for at each endpoint: asked for those alone for which something is due.
 #[derive(Clone)]
-pub struct Room(Arc<dyn Fn(&EndpointId) -> usize + Send + Sync>);
+pub struct Room(Arc<dyn Fn(&EndpointId) -> Share + Send + Sync>);
 
 impl Room {
     /// As the closure says. It must not ask the store.
-    pub fn by(room: impl Fn(&EndpointId) -> usize + Send + Sync + 'static) -> Self {
+    pub fn by(room: impl Fn(&EndpointId) -> Share + Send + Sync + 'static) -> Self {
         Self(Arc::new(room))
     }
 
-    /// The same at each endpoint.
-    pub fn everywhere(room: usize) -> Self {
-        Self::by(move |_| room)
+    /// So many claims at each endpoint, of any size.
+    pub fn everywhere(claims: usize) -> Self {
+        Self::by(move |_| Share { claims, bytes: usize::MAX })
     }
 
     /// At this endpoint.
-    pub fn at(&self, endpoint: &EndpointId) -> usize {
+    pub fn at(&self, endpoint: &EndpointId) -> Share {
         (self.0)(endpoint)
     }
 }

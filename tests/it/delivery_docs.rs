@@ -1,14 +1,16 @@
 //! docs/delivery.md names the test behind each promise; the tests have to be there.
 
 /// Where the tests are that the page names.
-const SOURCES: [&str; 19] = [
+const SOURCES: [&str; 21] = [
     include_str!("dispatching.rs"),
     include_str!("langsmith_profile.rs"),
     include_str!("durable_profile.rs"),
     include_str!("endpoints.rs"),
     include_str!("pacing.rs"),
     include_str!("stopping.rs"),
+    include_str!("../../host/src/dispatch/lane.rs"),
     include_str!("../../host/src/dispatch/retry.rs"),
+    include_str!("../../host/src/dispatch/slots.rs"),
     include_str!("../../host/src/outbound/address.rs"),
     include_str!("../../host/src/outbound/clients.rs"),
     include_str!("../../host/src/outbound/resolver.rs"),

@@ -6,7 +6,7 @@
 //!     └──────────────────────────────┴────failure──────┘
 //! ```
 //!
-//! What waits meanwhile stays pending and uses up none of its attempts.
+//! A pause that the receiver has asked for, no earlier attempt ends. What waits meanwhile stays pending and uses up none of its attempts.
 
 use std::time::Duration;
 
@@ -47,6 +47,8 @@ pub enum Breaker {
         until: Timestamp,
         /// Pauses in a row, this one included.
         pauses: u32,
+        /// The receiver has asked for it.
+        is_asked_for: bool,
     },
     /// One attempt at a time is made, to see.
     Probing {
@@ -66,7 +68,7 @@ impl Breaker {
     pub(super) fn room(&mut self, endpoints: usize, now: Timestamp) -> usize {
         // A pause that has not begun yet is from before the clock was set back. Who asks may have looked at the clock a
         // moment before it began.
-        if let Self::Paused { since, until, pauses } = *self
+        if let Self::Paused { since, until, pauses, .. } = *self
             && (until <= now || since > after(now, LONGEST_PAUSE))
         {
             *self = Self::Probing { pauses };
@@ -82,10 +84,12 @@ impl Breaker {
     pub(super) fn report(&mut self, verdict: Verdict, now: Timestamp) {
         *self = match (*self, verdict) {
             (_, Verdict::Healthy) => Self::default(),
-            (Self::Paused { since, until, pauses }, Verdict::Throttled(asked)) => {
-                Self::Paused { since, until: until.max(after(now, asked)), pauses }
+            (Self::Paused { since, until, pauses, .. }, Verdict::Throttled(asked)) => {
+                Self::Paused { since, until: until.max(after(now, asked)), pauses, is_asked_for: true }
             }
-            (_, Verdict::Throttled(asked)) => Self::Paused { since: now, until: after(now, asked), pauses: 1 },
+            (_, Verdict::Throttled(asked)) => {
+                Self::Paused { since: now, until: after(now, asked), pauses: 1, is_asked_for: true }
+            }
             (Self::Admitting { failures }, Verdict::Ailing) if failures + 1 < FAILURES => {
                 Self::Admitting { failures: failures + 1 }
             }
@@ -98,7 +102,12 @@ impl Breaker {
 
     fn paused(pauses: u32, now: Timestamp) -> Self {
         let longer = FIRST_PAUSE.saturating_mul(2_u32.saturating_pow(pauses - 1));
-        Self::Paused { since: now, until: after(now, longer.min(LONGEST_PAUSE)), pauses }
+        Self::Paused { since: now, until: after(now, longer.min(LONGEST_PAUSE)), pauses, is_asked_for: false }
+    }
+
+    /// Whether it is paused because the receiver wants to be left alone.
+    pub(super) fn is_asked_for(&self) -> bool {
+        matches!(self, Self::Paused { is_asked_for: true, .. })
     }
 
     /// When it admits again by itself, where it does not now.

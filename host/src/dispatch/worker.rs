@@ -9,7 +9,7 @@ use crate::clock::after;
 use crate::dispatch::breaker::Verdict;
 use crate::dispatch::classify::classify;
 use crate::dispatch::retry::{Ended, Terms};
-use crate::dispatch::{Stage, retry, sign};
+use crate::dispatch::{Slot, Stage, retry, sign};
 use crate::limits;
 use crate::model::Timestamp;
 use crate::model::attempt::{Attempt, Outcome};
@@ -24,16 +24,17 @@ const USER_AGENT: &str = concat!("runhook/", env!("CARGO_PKG_VERSION"));
 const RECORD_AGAIN: Duration = Duration::from_millis(200);
 
 impl Stage {
-    /// Makes the claimed attempt and records it; what it says of the endpoint. A webhook that is gone means that its
-    /// delivery was cancelled.
-    pub(super) async fn deliver(&self, claim: Claim) -> Option<Verdict> {
+    /// Makes the claimed attempt and records it; whether what it says of the endpoint has opened it. A webhook that is gone
+    /// means that its delivery was cancelled.
+    pub(super) async fn deliver(&self, claim: Claim, slot: &Slot) -> bool {
         let snapshot = self.rulebook.snapshot();
-        let endpoint = &snapshot.webhook(&claim.endpoint)?.endpoint;
+        let Some(webhook) = snapshot.webhook(&claim.endpoint) else { return false };
+        let endpoint = &webhook.endpoint;
         let terms = Terms::of(&endpoint.retry);
         let started_at = self.clock.now();
         if after(started_at, terms.attempt_max()) > claim.lease_until {
             warn!(delivery = %claim.delivery, "too little of the lease is left for an attempt; it will be claimed again");
-            return None;
+            return false;
         }
         let (attempt, ended) = self.attempt(endpoint, &terms, &claim, started_at).await;
         let counted = claim.attempt.saturating_sub(claim.uncounted);
@@ -43,18 +44,25 @@ impl Stage {
             next => next,
         };
         debug!(delivery = %claim.delivery, attempt = attempt.number, outcome = %attempt.outcome, "attempted");
-        let verdict = verdict(&ended, &terms);
+        let verdict = self.verdict(&claim.endpoint, endpoint, &ended);
         self.record(&claim, attempt, next).await;
-        verdict
+        verdict.is_some_and(|verdict| slot.report(verdict, &endpoint.url, self.clock.now()))
     }
 
-    /// Makes an attempt that is nobody's record.
-    pub(super) async fn probe(&self, claim: &Claim) -> Option<(Attempt, Option<Verdict>)> {
+    /// Makes an attempt that is nobody's record; and whether what it says of the endpoint has opened it.
+    pub(super) async fn probe(&self, claim: &Claim) -> Option<(Attempt, bool)> {
         let snapshot = self.rulebook.snapshot();
         let endpoint = &snapshot.webhook(&claim.endpoint)?.endpoint;
-        let terms = Terms::of(&endpoint.retry);
-        let (attempt, ended) = self.attempt(endpoint, &terms, claim, self.clock.now()).await;
-        Some((attempt, verdict(&ended, &terms)))
+        let era = self.slots.era(&claim.endpoint);
+        let (attempt, ended) = self.attempt(endpoint, &Terms::of(&endpoint.retry), claim, self.clock.now()).await;
+        let verdict = self.verdict(&claim.endpoint, endpoint, &ended);
+        let report = |it| self.slots.report(&claim.endpoint, era, it, &endpoint.url, self.clock.now());
+        Some((attempt, verdict.is_some_and(report)))
+    }
+
+    /// What an attempt says of its endpoint: nothing where that is elsewhere by now.
+    fn verdict(&self, id: &EndpointId, sent_to: &Endpoint, ended: &Ended) -> Option<Verdict> {
+        verdict(ended, &Terms::of(&sent_to.retry)).filter(|_| !self.has_moved(id, sent_to))
     }
 
     /// Whether the rule has another URL by now than the one that was sent to.

@@ -60,6 +60,7 @@ macro_rules! conformance {
             fan_out_claims_what_it_is_asked_to,
             a_claim_is_exclusive,
             no_endpoint_gets_more_than_its_share,
+            large_bodies_have_room_at_each_endpoint_and_in_all_and_hold_up_no_small_ones,
             nothing_is_claimed_before_it_is_due,
             an_outcome_advances_the_delivery,
             a_stale_claim_changes_nothing,
@@ -303,12 +304,12 @@ impl Scene {
         after(self.now, Duration::from_secs(seconds))
     }
 
-    /// Whether something is overdue then, and what comes next.
     async fn pending(&self, limit: usize) -> Vec<PayloadId> {
         let pending = self.store.pending_payloads(None, limit).await.unwrap();
         pending.into_iter().map(|(id, _)| id).collect()
     }
 
+    /// Whether something is overdue then, and what comes next.
     async fn waiting_at(&self, now: Timestamp) -> (bool, Option<Timestamp>) {
         let waiting = self.store.waiting(now).await.unwrap();
         (waiting.is_overdue, waiting.next)

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use super::{Scene, attempt};
 use crate::clock::after;
+use crate::limits::SMALL_BODY_BYTES_MAX;
 use crate::model::attempt::Outcome;
 use crate::model::delivery::{Claim, Next, State};
-use crate::store::{ClaimRequest, Room};
+use crate::store::{ClaimRequest, Room, Share};
 
 pub(crate) async fn a_claim_is_exclusive(scene: Scene) {
     for _ in 0..5 {
@@ -31,7 +32,7 @@ pub(crate) async fn no_endpoint_gets_more_than_its_share(scene: Scene) {
         lease_until: scene.in_seconds(30),
         room: Room::by({
             let crowded = scene.endpoint("a");
-            move |endpoint| if *endpoint == crowded { 2 } else { 3 }
+            move |endpoint| Share { claims: if *endpoint == crowded { 2 } else { 3 }, bytes: usize::MAX }
         }),
         limit: 100,
         bytes_max: usize::MAX,
@@ -39,10 +40,39 @@ pub(crate) async fn no_endpoint_gets_more_than_its_share(scene: Scene) {
     let claims = scene.store.claim(request.clone()).await.unwrap();
     let count = |name: &str| claims.iter().filter(|claim| claim.endpoint == scene.endpoint(name)).count();
     assert_eq!((count("a"), count("b")), (2, 1));
-    let limited = scene.store.claim(ClaimRequest { limit: 1, ..request.clone() }).await.unwrap();
+    let limited = scene.store.claim(ClaimRequest { limit: 1, ..request }).await.unwrap();
     assert_eq!(limited.len(), 1);
-    let large = scene.store.claim(ClaimRequest { bytes_max: 1, ..request }).await.unwrap();
-    assert_eq!(large.len(), 1, "one body may be larger than the bound, and comes alone");
+}
+
+pub(crate) async fn large_bodies_have_room_at_each_endpoint_and_in_all_and_hold_up_no_small_ones(scene: Scene) {
+    let large = "x".repeat(SMALL_BODY_BYTES_MAX + 1);
+    for document in [large.as_str(), &large, "{}"] {
+        let payload = scene.accept(document).await;
+        let deliveries = ["a", "b"].map(|webhook| scene.to_send(webhook, &payload.document)).into();
+        scene.fan_out(&payload, deliveries, &[]).await;
+    }
+    let request = |bytes, bytes_max| ClaimRequest {
+        owner: scene.host,
+        now: scene.now,
+        lease_until: scene.in_seconds(30),
+        room: Room::by(move |_| Share { claims: 10, bytes }),
+        limit: 100,
+        bytes_max,
+    };
+    let claimed = async |request: ClaimRequest| {
+        let claims = scene.store.claim(request).await.unwrap();
+        ["a", "b"].map(|name| {
+            let of_endpoint = claims.iter().filter(|claim| claim.endpoint == scene.endpoint(name));
+            of_endpoint.map(|claim| claim.body.bytes.len()).collect::<Vec<_>>()
+        })
+    };
+    // The first may be larger than the bound.
+    assert_eq!(claimed(request(1, usize::MAX)).await, [vec![large.len(), 2], vec![large.len(), 2]]);
+    let [a, b] = claimed(request(usize::MAX, 1)).await;
+    assert_eq!([a, b].concat(), [large.len()], "of all endpoints together");
+    assert_eq!(claimed(request(usize::MAX, 0)).await, [Vec::<usize>::new(), Vec::new()]);
+    let [a, b] = claimed(request(usize::MAX, usize::MAX)).await;
+    assert_eq!([a, b].concat(), [large.len()]);
 }
 
 pub(crate) async fn nothing_is_claimed_before_it_is_due(scene: Scene) {

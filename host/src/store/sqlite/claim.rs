@@ -1,10 +1,11 @@
 //! Claims: due deliveries, fairly over endpoints; and leases that ran out.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 
 use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension, params};
 
+use crate::limits::SMALL_BODY_BYTES_MAX;
 use crate::model::Timestamp;
 use crate::model::attempt::{Attempt, Outcome};
 use crate::model::delivery::Claim;
@@ -49,20 +50,43 @@ impl ClaimedRow {
 pub(super) fn claim(group: &mut Group<'_>, request: &ClaimRequest) -> Result<Vec<ClaimedRow>, Failure> {
     end_leases(group, request.now)?;
     let due = due(group, request)?;
-    let (mut claimed, mut bytes) = (Vec::new(), 0);
-    for number in due {
-        if bytes >= request.bytes_max as u64 && !claimed.is_empty() {
-            break;
+    let (mut claimed, mut bytes) = (Vec::new(), LargeBodies::default());
+    for (number, share) in due {
+        let row = row(group, number, request)?;
+        if bytes.take(&row, share, request) {
+            mark(group, number, request)?;
+            claimed.push(row);
         }
-        let row = take(group, number, request)?;
-        bytes += row.body.length;
-        claimed.push(row);
     }
     Ok(claimed)
 }
 
-/// Row numbers of due deliveries: the oldest of each endpoint first, then the second of each, up to the limit.
-fn due(group: &Group<'_>, request: &ClaimRequest) -> Result<Vec<i64>, Failure> {
+/// Bytes of large bodies that were claimed.
+#[derive(Default)]
+struct LargeBodies {
+    all: u64,
+    by_endpoint: HashMap<EndpointId, u64>,
+}
+
+impl LargeBodies {
+    /// Whether there is room for the row's body, which it has then. One that has none holds up nobody behind it.
+    fn take(&mut self, row: &ClaimedRow, share: usize, request: &ClaimRequest) -> bool {
+        if row.body.length <= SMALL_BODY_BYTES_MAX as u64 {
+            return true;
+        }
+        let at_endpoint = self.by_endpoint.entry(row.endpoint.clone()).or_default();
+        let has_room = self.all < request.bytes_max as u64 && *at_endpoint < share as u64;
+        if has_room {
+            self.all += row.body.length;
+            *at_endpoint += row.body.length;
+        }
+        has_room
+    }
+}
+
+/// Row numbers of due deliveries, each with the bytes that its endpoint has room for: the oldest of each endpoint first,
+/// then the second of each, up to the limit.
+fn due(group: &Group<'_>, request: &ClaimRequest) -> Result<Vec<(i64, usize)>, Failure> {
     let mut lines = Vec::new();
     let mut oldest = group.connection.prepare_cached(
         "SELECT number FROM deliveries
@@ -70,16 +94,18 @@ fn due(group: &Group<'_>, request: &ClaimRequest) -> Result<Vec<i64>, Failure> {
          ORDER BY next_attempt_at, number LIMIT ?3",
     )?;
     for_each_line(group.connection, |line| {
-        let free = request.room.at(&line.id).min(request.limit);
+        let share = request.room.at(&line.id);
+        let free = share.claims.min(request.limit);
         if free == 0 {
             return Ok(());
         }
         if line.is_ordered {
             let head = head(group.connection, line)?.filter(|(_, due)| *due <= request.now);
-            lines.extend(head.map(|(number, _)| VecDeque::from([number])));
+            lines.extend(head.map(|(number, _)| VecDeque::from([(number, share.bytes)])));
         } else {
-            let rows = oldest.query_map(params![line.number, micros(request.now), free as i64], |row| row.get(0))?;
-            lines.push(rows.collect::<Result<VecDeque<i64>, _>>()?);
+            let asked = params![line.number, micros(request.now), free as i64];
+            let rows = oldest.query_map(asked, |row| Ok((row.get(0)?, share.bytes)))?;
+            lines.push(rows.collect::<Result<VecDeque<_>, _>>()?);
         }
         Ok(())
     })?;
@@ -161,7 +187,7 @@ pub(super) fn waiting(connection: &Connection, now: Timestamp) -> Result<Waiting
     Ok(waiting)
 }
 
-fn take_turns(mut lines: Vec<VecDeque<i64>>, limit: usize) -> Vec<i64> {
+fn take_turns<T>(mut lines: Vec<VecDeque<T>>, limit: usize) -> Vec<T> {
     let mut taken = Vec::new();
     while !lines.is_empty() && taken.len() < limit {
         taken.extend(lines.iter_mut().filter_map(VecDeque::pop_front));
@@ -171,17 +197,14 @@ fn take_turns(mut lines: Vec<VecDeque<i64>>, limit: usize) -> Vec<i64> {
     taken
 }
 
-fn take(group: &Group<'_>, number: i64, request: &ClaimRequest) -> Result<ClaimedRow, Failure> {
-    let mut update = group.connection.prepare_cached(
-        "UPDATE deliveries SET attempts = attempts + 1, fence = fence + 1, owner = ?2, claimed_at = ?3, lease_until = ?4
-         WHERE number = ?1",
-    )?;
-    update.execute(params![number, request.owner, micros(request.now), micros(request.lease_until)])?;
-    let mut taken = group.connection.prepare_cached(
-        "SELECT d.id, attempts, uncounted, fence, segment, offset, length, checksum, content_type, headers, rule, webhook
+/// The delivery as it is once it is marked.
+fn row(group: &Group<'_>, number: i64, request: &ClaimRequest) -> Result<ClaimedRow, Failure> {
+    let mut select = group.connection.prepare_cached(
+        "SELECT d.id, attempts + 1, uncounted, fence + 1, segment, offset, length, checksum, content_type, headers,
+             rule, webhook
          FROM deliveries d JOIN endpoints e ON e.number = d.endpoint WHERE d.number = ?1",
     )?;
-    let (row, headers) = taken.query_row([number], |row| {
+    let (row, headers) = select.query_row([number], |row| {
         let claimed = ClaimedRow {
             delivery: row.get(0)?,
             attempt: row.get(1)?,
@@ -199,6 +222,15 @@ fn take(group: &Group<'_>, number: i64, request: &ClaimRequest) -> Result<Claime
     })?;
     let headers = headers.map(|text| serde_json::from_str(&text)).transpose()?.unwrap_or_default();
     Ok(ClaimedRow { headers, ..row })
+}
+
+fn mark(group: &Group<'_>, number: i64, request: &ClaimRequest) -> Result<(), Failure> {
+    let mut update = group.connection.prepare_cached(
+        "UPDATE deliveries SET attempts = attempts + 1, fence = fence + 1, owner = ?2, claimed_at = ?3, lease_until = ?4
+         WHERE number = ?1",
+    )?;
+    update.execute(params![number, request.owner, micros(request.now), micros(request.lease_until)])?;
+    Ok(())
 }
 
 /// Undoes a claim of which nothing was sent: its attempt was never made.
