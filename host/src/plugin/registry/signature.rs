@@ -34,7 +34,7 @@ impl KeyId {
 
 impl fmt::Display for KeyId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:016X}", self.0)
+        write!(f, "{:X}", self.0)
     }
 }
 
@@ -191,6 +191,11 @@ mod tests {
 
     fn signers(keys: &[&Key], is_required: bool) -> Signers {
         Signers::new(keys.iter().map(|key| key.public.clone()).collect(), is_required)
+    }
+
+    #[test]
+    fn a_number_is_shown_without_leading_zeros_as_minisign_does() {
+        assert_eq!(KeyId(0x0B0B_B96D_3AE4_EC5C).to_string(), "B0BB96D3AE4EC5C");
     }
 
     #[test]
