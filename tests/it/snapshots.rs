@@ -136,7 +136,9 @@ async fn a_configure_that_fails_is_named_and_leaves_nothing_running() {
         (guests::EXITS_IN_CONFIGURE, Trap, "ended its process"),
         (guests::REFUSES_CONFIG, Refused, "word"),
     ];
-    let scene = Scene::of(&cases.map(|(component, ..)| component));
+    let mut scene = Scene::of(&cases.map(|(component, ..)| component));
+    // A slow machine takes longer over 64 MiB than the guest has.
+    scene.policy = PluginPolicy::parse("[plugins.hoards-in-configure.limits]\ncpu_ms = 2000").unwrap();
     let runtime = scene.start();
     let before = runtime.work_done();
     for (component, kind, says) in cases {
