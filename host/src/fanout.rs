@@ -4,14 +4,14 @@
 //! found there by the tick. Ends in exactly one transaction per payload; until that is committed, everything may be
 //! repeated. The only place that knows the order of the stages. Knows nothing of HTTP.
 
+mod desk;
 mod field_turns;
 mod linked;
 mod probe;
 mod replay;
 
-use std::collections::HashSet;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use futures::future::join_all;
@@ -23,6 +23,7 @@ use crate::blobs::{BlobError, Blobs};
 use crate::clock::{Clock, after};
 use crate::dispatch::{Dispatch, Slot};
 use crate::document::Document;
+use crate::fanout::desk::{AtHand, Desk, Mark};
 use crate::fanout::field_turns::{FieldTurn, FieldTurns};
 use crate::fanout::linked::{Linked, Sources, Turn};
 use crate::limits;
@@ -71,10 +72,8 @@ pub struct Fanout(Arc<Stage>);
 struct Stage {
     parts: Parts,
     hints: mpsc::Sender<AtHand>,
-    /// Bytes of the payloads that are at hand.
-    bytes: AtomicUsize,
     /// Payloads that were hinted, are being worked on or wait for their fields: the tick leaves them alone.
-    at_hand: Mutex<HashSet<PayloadId>>,
+    desk: Arc<Desk>,
     turns: Arc<Semaphore>,
     field_turns: Arc<FieldTurns>,
     /// Something could not be stored since the last tick: until the next one nothing is looked for.
@@ -83,37 +82,6 @@ struct Stage {
 
 /// The hints' other end, for [`Fanout::run`].
 pub struct Hints(mpsc::Receiver<AtHand>);
-
-/// A payload in memory that nobody else works on as long as this lives, however the work ends.
-struct AtHand {
-    payload: PendingPayload,
-    mark: Mark,
-    weight: Weight,
-}
-
-/// Nobody else works on the payload.
-struct Mark {
-    payload: PayloadId,
-    stage: Arc<Stage>,
-}
-
-impl Drop for Mark {
-    fn drop(&mut self) {
-        self.stage.at_hand().remove(&self.payload);
-    }
-}
-
-/// A payload's share of what is in memory.
-struct Weight {
-    bytes: usize,
-    stage: Arc<Stage>,
-}
-
-impl Drop for Weight {
-    fn drop(&mut self) {
-        self.stage.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
-    }
-}
 
 /// How far a payload came.
 enum Progress {
@@ -129,8 +97,7 @@ impl Fanout {
         let stage = Stage {
             parts,
             hints,
-            bytes: AtomicUsize::new(0),
-            at_hand: Mutex::default(),
+            desk: Arc::default(),
             turns: Arc::new(Semaphore::new(limits::FANOUTS_MAX)),
             field_turns: FieldTurns::new(limits::FETCHING_PAYLOADS_MAX),
             has_failed: AtomicBool::new(false),
@@ -140,7 +107,8 @@ impl Fanout {
 
     /// Hands over a payload that has just become durable. Never blocks: what does not fit is found by the tick.
     pub fn offer(&self, payload: PendingPayload) {
-        if let Some(at_hand) = self.0.has_room().then(|| self.0.take(payload)).flatten() {
+        let desk = &self.0.desk;
+        if let Some(at_hand) = desk.has_room().then(|| desk.take(payload)).flatten() {
             // What is refused is let go of.
             let _ = self.0.hints.try_send(at_hand);
         }
@@ -189,27 +157,26 @@ impl Fanout {
             let Some((newest, _)) = found.last() else { return Ok(has_begun) };
             last = Some(*newest);
             for (id, rule) in found {
-                if shutdown.is_requested() || self.0.has_failed.load(Ordering::Relaxed) || !self.0.has_room() {
+                if shutdown.is_requested() || self.0.has_failed.load(Ordering::Relaxed) || !self.0.desk.has_room() {
                     return Ok(false);
                 }
-                if self.0.at_hand().contains(&id) || self.0.is_left(rule) {
-                    continue;
+                // What was hinted is older: under a load that never ends it would wait for ever.
+                if let Ok(at_hand) = hints.0.try_recv() {
+                    self.work_on(at_hand, shutdown).await;
                 }
-                match store.payload(id).await {
-                    Ok(Some(payload)) => {
-                        let Some(at_hand) = self.0.take(payload) else { continue };
-                        has_begun = true;
-                        self.work_on(at_hand, shutdown).await;
-                        // What was hinted is older: under a load that never ends it would wait for ever.
-                        if let Ok(at_hand) = hints.0.try_recv() {
-                            self.work_on(at_hand, shutdown).await;
-                        }
-                    }
-                    Ok(None) => {}
-                    Err(error) => error!(payload = %id, %error, "cannot read a payload; trying again"),
-                }
+                has_begun |= self.begin(id, rule, shutdown).await;
             }
         }
+    }
+
+    /// Begins with a payload that was found, and says whether it did. One that cannot be read waits for the next tick.
+    async fn begin(&self, id: PayloadId, rule: RuleId, shutdown: &Shutdown) -> bool {
+        if self.0.desk.has(id) || self.0.is_left(rule) {
+            return false;
+        }
+        let Some(at_hand) = self.0.read(id).await.and_then(|payload| self.0.desk.take(payload)) else { return false };
+        self.work_on(at_hand, shutdown).await;
+        true
     }
 
     /// Waits for a turn, then works in a task of its own.
@@ -223,37 +190,23 @@ impl Fanout {
             () = shutdown.requested() => return,
         };
         let Ok(turn) = turn else { return };
-        let shutdown = shutdown.clone();
+        let (stage, shutdown) = (self.0.clone(), shutdown.clone());
         tokio::spawn(async move {
             let AtHand { payload, mark, weight } = at_hand;
-            let (stage, rule) = (mark.stage.clone(), payload.rule);
+            let rule = payload.rule;
             let progress = stage.work(&payload, None).await;
             drop((payload, weight, turn));
             if let Some(Progress::WaitsForFields) = progress {
-                tokio::select! {
-                    () = stage.work_later(&mark, rule) => {}
-                    () = shutdown.requested() => {}
-                }
+                stage.work_later(&mark, rule, &shutdown).await;
             }
         });
     }
 }
 
 impl Stage {
-    /// Takes a payload in hand; none where it already is.
-    fn take(self: &Arc<Self>, payload: PendingPayload) -> Option<AtHand> {
-        if !self.at_hand().insert(payload.id) {
-            return None;
-        }
-        let mark = Mark { payload: payload.id, stage: self.clone() };
-        let weight = self.weigh(&payload);
-        Some(AtHand { payload, mark, weight })
-    }
-
-    fn weigh(self: &Arc<Self>, payload: &PendingPayload) -> Weight {
-        let bytes = payload.document.len();
-        self.bytes.fetch_add(bytes, Ordering::Relaxed);
-        Weight { bytes, stage: self.clone() }
+    async fn read(&self, id: PayloadId) -> Option<PendingPayload> {
+        let found = self.parts.store.payload(id).await;
+        found.inspect_err(|error| error!(payload = %id, %error, "cannot read a payload; trying again")).ok().flatten()
     }
 
     /// Whether the payloads of the rule stay in the store: so many of them wait for their fields that the rest comes later.
@@ -272,25 +225,17 @@ impl Stage {
     }
 
     /// Waits until its fields can be held, and nothing of it is in memory meanwhile.
-    async fn work_later(self: &Arc<Self>, mark: &Mark, rule: RuleId) {
-        let field_turn = self.field_turns.take(rule).await;
-        let Ok(_turn) = self.turns.acquire().await else { return };
-        match self.parts.store.payload(mark.payload).await {
-            Ok(Some(payload)) => {
-                let _weight = self.weigh(&payload);
-                self.work(&payload, Some(field_turn)).await;
-            }
-            Ok(None) => {}
-            Err(error) => error!(payload = %mark.payload, %error, "cannot read a payload; trying again"),
+    async fn work_later(&self, mark: &Mark, rule: RuleId, shutdown: &Shutdown) {
+        let turns = async { (self.field_turns.take(rule).await, self.turns.acquire().await) };
+        let (field_turn, _turn) = tokio::select! {
+            biased;
+            turns = turns => turns,
+            () = shutdown.requested() => return,
+        };
+        if let Some(payload) = self.read(mark.payload).await {
+            let _weight = self.desk.weigh(&payload);
+            self.work(&payload, Some(field_turn)).await;
         }
-    }
-
-    fn has_room(&self) -> bool {
-        self.bytes.load(Ordering::Relaxed) < limits::FANOUT_QUEUE_BYTES_MAX
-    }
-
-    fn at_hand(&self) -> MutexGuard<'_, HashSet<PayloadId>> {
-        self.at_hand.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// With the turn to hold its fields, where it has waited for one.
