@@ -6,7 +6,8 @@
 //!     └──────────────────────────────┴────failure──────┘
 //! ```
 //!
-//! A pause that the receiver has asked for, no earlier attempt ends. What waits meanwhile stays pending and uses up none of its attempts.
+//! A pause that the receiver has asked for no earlier attempt ends. What waits meanwhile stays pending and uses up none of
+//! its attempts.
 
 use std::time::Duration;
 

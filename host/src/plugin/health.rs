@@ -2,7 +2,8 @@
 //!
 //! A quarantine is of a plugin *with one configuration*: a configuration that a rule gives may be what makes it fail, and
 //! must not keep other rules from using it. Its key is the snapshots', which has the plugin's name and the component's hash
-//! in it, so that a newer file starts clean, and a copy under another name is another plugin. Where a plugin is at fault itself, each of its configurations finds that out with five faults.
+//! in it, so that a newer file starts clean, and a copy under another name is another plugin. Where a plugin is at fault
+//! itself, each of its configurations finds that out with five faults.
 //!
 //! Nothing is kept of what does not fail, and asking for that costs one load of a counter.
 
