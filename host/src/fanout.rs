@@ -10,8 +10,9 @@ mod linked;
 mod probe;
 mod replay;
 
-use std::sync::Arc;
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use futures::future::join_all;
@@ -76,6 +77,8 @@ struct Stage {
     desk: Arc<Desk>,
     turns: Arc<Semaphore>,
     field_turns: Arc<FieldTurns>,
+    /// Rules of which payloads were left in the store since the last sweep began.
+    left: Mutex<HashSet<RuleId>>,
     /// Something could not be stored since the last tick: until the next one nothing is looked for.
     has_failed: AtomicBool,
 }
@@ -100,6 +103,7 @@ impl Fanout {
             desk: Arc::default(),
             turns: Arc::new(Semaphore::new(limits::FANOUTS_MAX)),
             field_turns: FieldTurns::new(limits::FETCHING_PAYLOADS_MAX),
+            left: Mutex::default(),
             has_failed: AtomicBool::new(false),
         };
         (Self(Arc::new(stage)), Hints(receiver))
@@ -123,7 +127,7 @@ impl Fanout {
         let mut tick = clock.sleep_until(after(clock.now(), limits::TICK));
         while !shutdown.is_requested() {
             tokio::select! {
-                Some(at_hand) = hints.0.recv() => self.work_on(at_hand, &shutdown).await,
+                Some(at_hand) = hints.0.recv() => self.work_on_hint(at_hand, &shutdown).await,
                 () = &mut tick => {
                     self.sweep(&mut hints, &shutdown).await;
                     tick = clock.sleep_until(after(clock.now(), limits::TICK));
@@ -143,7 +147,11 @@ impl Fanout {
     /// something new; what cannot be read or stored waits for the next tick and holds up nothing else.
     async fn sweep(&self, hints: &mut Hints, shutdown: &Shutdown) {
         self.0.has_failed.store(false, Ordering::Relaxed);
-        while let Ok(true) = self.look(hints, shutdown).await {}
+        self.0.left().clear();
+        // What is left makes room for more of it all the time: that is not worth another look at all that is pending.
+        while let Ok(true) = self.look(hints, shutdown).await
+            && self.0.left().is_empty()
+        {}
     }
 
     /// One look at all that is pending; whether there may be more to find at once.
@@ -162,7 +170,7 @@ impl Fanout {
                 }
                 // What was hinted is older: under a load that never ends it would wait for ever.
                 if let Ok(at_hand) = hints.0.try_recv() {
-                    self.work_on(at_hand, shutdown).await;
+                    self.work_on_hint(at_hand, shutdown).await;
                 }
                 has_begun |= self.begin(id, rule, shutdown).await;
             }
@@ -171,19 +179,25 @@ impl Fanout {
 
     /// Begins with a payload that was found, and says whether it did. One that cannot be read waits for the next tick.
     async fn begin(&self, id: PayloadId, rule: RuleId, shutdown: &Shutdown) -> bool {
-        if self.0.desk.has(id) || self.0.is_left(rule) {
+        if self.0.is_left(rule) {
             return false;
         }
-        let Some(at_hand) = self.0.read(id).await.and_then(|payload| self.0.desk.take(payload)) else { return false };
-        self.work_on(at_hand, shutdown).await;
+        let Some(mark) = self.0.desk.mark(id) else { return false };
+        let Some(payload) = self.0.read(id).await else { return false };
+        self.work_on(self.0.desk.laid(mark, payload), shutdown).await;
         true
+    }
+
+    /// Where older payloads of its rule were left in the store, it is left too: it would overtake them for ever.
+    async fn work_on_hint(&self, at_hand: AtHand, shutdown: &Shutdown) {
+        let rule = at_hand.payload.rule;
+        if !self.0.left().contains(&rule) && !self.0.is_left(rule) {
+            self.work_on(at_hand, shutdown).await;
+        }
     }
 
     /// Waits for a turn, then works in a task of its own.
     async fn work_on(&self, at_hand: AtHand, shutdown: &Shutdown) {
-        if self.0.is_left(at_hand.payload.rule) {
-            return;
-        }
         let turn = tokio::select! {
             biased;
             turn = self.0.turns.clone().acquire_owned() => turn,
@@ -211,7 +225,15 @@ impl Stage {
 
     /// Whether the payloads of the rule stay in the store: so many of them wait for their fields that the rest comes later.
     fn is_left(&self, rule: RuleId) -> bool {
-        self.field_turns.waiting(rule) >= limits::FIELD_WAITERS_MAX
+        let is_left = self.field_turns.waiting(rule) >= limits::FIELD_WAITERS_MAX;
+        if is_left {
+            self.left().insert(rule);
+        }
+        is_left
+    }
+
+    fn left(&self) -> MutexGuard<'_, HashSet<RuleId>> {
+        self.left.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Fans out; what cannot be stored is tried again at a later tick.

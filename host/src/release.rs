@@ -13,7 +13,7 @@ use futures::future::{BoxFuture, join_all};
 use tracing::{debug, info, warn};
 
 use crate::clock::{Clock, after};
-use crate::limits::{RELEASE_LOOK, RELEASE_TICK, RELEASES_AT_ONCE};
+use crate::limits::{RELEASE_LOOK, RELEASE_TICK, RELEASES_AT_ONCE, SHUTDOWN_GRACE};
 use crate::model::Timestamp;
 use crate::model::ids::{DeliveryId, EndpointId};
 use crate::model::plugin::PluginName;
@@ -78,7 +78,8 @@ impl ReleaseHeld {
         Self(parts)
     }
 
-    /// Works until shutdown is requested; what is under way then is finished. What fails is tried again.
+    /// Works until shutdown is requested; what is under way then is finished within the grace period. What fails is tried
+    /// again.
     pub async fn run(&self, shutdown: Shutdown) {
         let clock = &self.0.clock;
         let (mut found, mut look_at) = (Found::Nothing, Timestamp::MIN);
@@ -87,7 +88,14 @@ impl ReleaseHeld {
             // The clock may have been set back.
             let is_due = now >= look_at || look_at > after(now, RELEASE_LOOK);
             if is_due || found != Found::Nothing || self.0.plugins.has_quarantines() {
-                found = self.look(&shutdown).await;
+                let is_too_late = async {
+                    shutdown.requested().await;
+                    clock.sleep_until(after(clock.now(), SHUTDOWN_GRACE)).await;
+                };
+                found = tokio::select! {
+                    found = self.look(&shutdown) => found,
+                    () = is_too_late => return,
+                };
                 look_at = after(now, RELEASE_LOOK);
             }
             if found == Found::More {

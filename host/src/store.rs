@@ -239,7 +239,7 @@ pub trait Store:
     /// still; each with its rule. Repeating their fan-out is harmless.
     async fn pending_payloads(&self, behind: Option<PayloadId>, limit: usize) -> Result<Vec<(PayloadId, RuleId)>>;
 
-    /// One payload, fanned out or not.
+    /// One payload that is not fanned out yet.
     async fn payload(&self, id: PayloadId) -> Result<Option<PendingPayload>>;
 
     /// FAN OUT: inserts the deliveries of one payload, retires it, and claims some of them, in one transaction.

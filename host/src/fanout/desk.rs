@@ -38,22 +38,26 @@ pub(super) struct Weight {
 impl Desk {
     /// Takes a payload in hand; none where it already is.
     pub(super) fn take(self: &Arc<Self>, payload: PendingPayload) -> Option<AtHand> {
-        if !self.marked().insert(payload.id) {
-            return None;
-        }
-        let mark = Mark { payload: payload.id, desk: self.clone() };
+        let mark = self.mark(payload.id)?;
+        Some(self.laid(mark, payload))
+    }
+
+    /// The same for one that is still to be read: whoever was at work on it until now may have finished it.
+    pub(super) fn mark(self: &Arc<Self>, payload: PayloadId) -> Option<Mark> {
+        let is_new = self.marked().insert(payload);
+        is_new.then(|| Mark { payload, desk: self.clone() })
+    }
+
+    /// Once it was read.
+    pub(super) fn laid(self: &Arc<Self>, mark: Mark, payload: PendingPayload) -> AtHand {
         let weight = self.weigh(&payload);
-        Some(AtHand { payload, mark, weight })
+        AtHand { payload, mark, weight }
     }
 
     pub(super) fn weigh(self: &Arc<Self>, payload: &PendingPayload) -> Weight {
         let bytes = payload.document.len();
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
         Weight { bytes, desk: self.clone() }
-    }
-
-    pub(super) fn has(&self, payload: PayloadId) -> bool {
-        self.marked().contains(&payload)
     }
 
     pub(super) fn has_room(&self) -> bool {

@@ -39,7 +39,7 @@ pub(super) struct Sources<'a> {
 /// How a payload comes to the turn to hold fields, which is kept as long as they are.
 pub(super) enum Turn {
     Held(FieldTurn),
-    /// Waits for it once there is a field to hold.
+    /// Waits for it once there is a field to hold, before all payloads of its rule: somebody waits for the outcome.
     Waits,
     /// The same without waiting: where there is none, what the chains say counts for nothing.
     IfFree,
@@ -98,9 +98,10 @@ impl<'a> Linked<'a> {
     /// the next may too.
     async fn fetch(&self, links: &[FieldLink]) -> Option<Arc<Fetched>> {
         let mut held = self.held.lock().await;
-        if held.turn.is_none() {
+        // Once short is short: what another chain has come to counts for nothing.
+        if held.turn.is_none() && !held.is_short {
             let turns = self.sources.turns;
-            held.turn = if self.waits { Some(turns.take(self.rule).await) } else { turns.try_take(self.rule) };
+            held.turn = if self.waits { Some(turns.take_first(self.rule).await) } else { turns.try_take(self.rule) };
             held.is_short = held.turn.is_none();
         }
         if held.is_short {
@@ -236,24 +237,31 @@ mod tests {
         PendingPayload { id, rule, accepted_at, document: Bytes::new(), is_built: false }
     }
 
-    /// How a chain of two plugins ends that asks for so many links, how often was fetched, and after how long.
-    async fn ran(links: usize, hangs: bool) -> (ChainOutcome, usize, Duration) {
-        let folder = tempfile::tempdir().unwrap();
+    fn no_blobs(folder: &std::path::Path) -> Blobs {
         let settings = LocalSettings {
-            folder: folder.path().to_owned(),
+            folder: folder.to_owned(),
             public_url: "http://localhost".parse().unwrap(),
             signing_key: SigningKey::new([7; 32]),
         };
-        let blobs = Blobs::open(BlobSettings::Local(settings)).unwrap();
+        Blobs::open(BlobSettings::Local(settings)).unwrap()
+    }
+
+    fn plugin() -> PluginUse {
+        serde_json::from_value(serde_json::json!({"name": "any"})).unwrap()
+    }
+
+    /// How a chain of two plugins ends that asks for so many links, how often was fetched, and after how long.
+    async fn ran(links: usize, hangs: bool) -> (ChainOutcome, usize, Duration) {
+        let folder = tempfile::tempdir().unwrap();
+        let blobs = no_blobs(folder.path());
         let fetch = Scripted { hangs, fetches: AtomicUsize::new(0) };
         let (turns, payload) = (FieldTurns::new(2), payload());
         let linked = Linked::of(&payload, Turn::IfFree, Sources { blobs: &blobs, fetch: &fetch, turns: &turns });
         if hangs {
             linked.held.lock().await.time_left = Duration::from_millis(20);
         }
-        let plugin: PluginUse = serde_json::from_value(serde_json::json!({"name": "any"})).unwrap();
         let begun = Instant::now();
-        let outcome = linked.run(&Asking(links), &[plugin.clone(), plugin], Bytes::new()).await;
+        let outcome = linked.run(&Asking(links), &[plugin(), plugin()], Bytes::new()).await;
         let is_free = || turns.try_take(payload.rule).is_some();
         assert_eq!(is_free(), links == 0, "held as long as the fields are");
         drop(linked);
@@ -268,6 +276,20 @@ mod tests {
             assert_eq!((fetched, matches!(outcome, ChainOutcome::Send(_))), (fetches, is_sent), "{links}: {outcome:?}");
             assert!(is_sent || matches!(outcome, ChainOutcome::Needs(_)));
         }
+    }
+
+    #[tokio::test]
+    async fn where_one_chain_had_no_turn_those_behind_it_take_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let (blobs, fetch) = (no_blobs(folder.path()), Scripted { hangs: false, fetches: AtomicUsize::new(0) });
+        let (turns, payload) = (FieldTurns::new(2), payload());
+        let taken = turns.try_take(payload.rule);
+        let linked = Linked::of(&payload, Turn::IfFree, Sources { blobs: &blobs, fetch: &fetch, turns: &turns });
+        let first = linked.run(&Asking(1), &[plugin()], Bytes::new()).await;
+        drop(taken);
+        let second = linked.run(&Asking(1), &[plugin()], Bytes::new()).await;
+        assert!(matches!((first, second), (ChainOutcome::Needs(_), ChainOutcome::Needs(_))));
+        assert!(linked.into_is_short(), "both are run again");
     }
 
     #[tokio::test]

@@ -170,7 +170,7 @@ impl Store for SqliteStore {
     }
 
     async fn payload(&self, id: PayloadId) -> Result<Option<PendingPayload>> {
-        self.read("reading a payload", move |readers, connection| read::payload(readers, connection, id)).await
+        self.read("reading a payload", move |readers, connection| read::payload(readers, connection, id, false)).await
     }
 
     async fn fan_out(

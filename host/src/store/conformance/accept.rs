@@ -37,6 +37,7 @@ pub(crate) async fn an_accepted_payload_waits_for_fan_out_also_after_a_restart(s
     );
     scene.fan_out(&found, Vec::new(), &[]).await;
     assert!(scene.pending(10).await.is_empty());
+    assert!(scene.store.payload(payload.id).await.unwrap().is_none(), "it waits no longer");
 }
 
 pub(crate) async fn what_waits_for_fan_out_is_told_page_by_page(scene: Scene) {

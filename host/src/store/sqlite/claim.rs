@@ -69,7 +69,7 @@ struct LargeBodies {
 }
 
 impl LargeBodies {
-    /// Whether there is room for the row's body, which it has then. One that has none holds up nobody behind it.
+    /// Whether there is room for the row's body, which it has then.
     fn take(&mut self, row: &ClaimedRow, share: usize, request: &ClaimRequest) -> bool {
         if row.body.length <= SMALL_BODY_BYTES_MAX as u64 {
             return true;

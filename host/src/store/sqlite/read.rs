@@ -74,16 +74,21 @@ pub(super) fn pending_payloads(
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
+/// One that is not fanned out yet; `also_done` is whether one that is will do.
 pub(super) fn payload(
     readers: &Readers,
     connection: &Connection,
     id: PayloadId,
+    also_done: bool,
 ) -> Result<Option<PendingPayload>, Failure> {
     let mut select = connection.prepare_cached(
-        "SELECT rule, accepted_at, segment, offset, length, checksum, part IS NOT NULL FROM payloads WHERE id = ?1",
+        "SELECT rule, accepted_at, segment, offset, length, checksum, part IS NOT NULL FROM payloads
+         WHERE id = ?1 AND (is_pending = 1 OR ?2)",
     )?;
     let found = select
-        .query_row([id], |row| Ok((row.get(0)?, row.get::<_, Micros>(1)?.0, body_ref(row, 2)?, row.get(6)?)))
+        .query_row(params![id, also_done], |row| {
+            Ok((row.get(0)?, row.get::<_, Micros>(1)?.0, body_ref(row, 2)?, row.get(6)?))
+        })
         .optional()?;
     let Some((rule, accepted_at, body, is_built)) = found else { return Ok(None) };
     Ok(Some(PendingPayload { id, rule, accepted_at, document: readers.bodies.read(body)?, is_built }))
@@ -149,7 +154,7 @@ pub(super) fn replay_source(
     id: DeliveryId,
 ) -> Result<Option<ReplaySource>, Failure> {
     let Some(delivery) = one(connection, id)? else { return Ok(None) };
-    let source = payload(readers, connection, delivery.payload)?;
+    let source = payload(readers, connection, delivery.payload, true)?;
     Ok(source.map(|payload| ReplaySource { delivery, payload }))
 }
 
