@@ -1,6 +1,6 @@
 //! Slots: the right to have an attempt in flight. How many there are is bounded in all and per endpoint: by number, by the
 //! bytes of large bodies in memory, and at an endpoint by its pace and its circuit breaker. Small bodies are bounded by
-//! number alone: they wait behind large ones of their own endpoint at most.
+//! number alone: they need no bytes.
 //!
 //! An endpoint for which older deliveries wait in the store gives no slot to fresh ones: they would overtake for ever.
 

@@ -1,5 +1,5 @@
-//! Which payloads may hold fields that lie elsewhere. How many there are is bounded, and of one rule by half of that: a
-//! server that hangs costs the payloads of its own rule time, and nobody else's.
+//! Which payloads may hold fields that lie elsewhere. How many there are is bounded, and of one rule by half of that: one
+//! rule whose server hangs leaves the other half to the rest. Payloads that hold no fields wait for none of this.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
